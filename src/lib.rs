@@ -1,0 +1,3 @@
+//! `repl`: a Raft-replicated publish/subscribe broker for web applications, over Server-Sent Events.
+
+pub mod domain;

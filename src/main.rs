@@ -1,0 +1,3 @@
+//! The `repl` program.
+
+fn main() {}
