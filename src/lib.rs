@@ -1,3 +1,5 @@
 //! `repl`: a Raft-replicated publish/subscribe broker for web applications, over Server-Sent Events.
+//!
+//! The modules are layers: each knows only those below it. `ARCHITECTURE.md` tells the story; a test checks the arrows.
 
 pub mod domain;

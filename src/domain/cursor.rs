@@ -16,8 +16,8 @@ impl Epoch {
     /// In characters. 32^8 histories: two clusters that a client might confuse practically never share one.
     pub const LEN: usize = 8;
 
-    /// Without vowels and look-alikes, all of them unreserved in URLs and safe in a header.
-    const ALPHABET: &[u8; 32] = b"0123456789bcdfghjkmnpqrstvwxyz_a";
+    /// Crockford's base 32, in lower case: no letter looks like a digit.
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
     /// Takes the first 40 bits of `seed`, which should be random.
     #[must_use]
@@ -35,7 +35,7 @@ impl Epoch {
         bytes.iter().all(|byte| Self::ALPHABET.contains(byte)).then_some(Self(bytes))
     }
 
-    /// The epoch as text, of `[0-9a-z_]`.
+    /// The epoch as text, of `[0-9a-z]`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("the alphabet is ASCII")
