@@ -2,4 +2,5 @@
 //!
 //! The modules are layers: each knows only those below it. `ARCHITECTURE.md` tells the story; a test checks the arrows.
 
+pub mod config;
 pub mod domain;

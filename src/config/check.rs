@@ -1,0 +1,64 @@
+//! Whether the settings go together.
+
+use super::settings::is_loopback;
+use super::{ConfigError, Given, PeerAddress, SETTINGS, Setting, Settings};
+
+/// Refuses what would be unsafe, or could not work.
+///
+/// # Errors
+/// The first rule that is broken.
+pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigError> {
+    let name = |field: &str| {
+        let setting = setting(field);
+        given.origin(setting).name(setting)
+    };
+    if settings.bootstrap && !settings.join.is_empty() {
+        return Err(ConfigError::BootstrapAndJoin { bootstrap: name("bootstrap"), join: name("join") });
+    }
+
+    let (listen, peer_listen) = (settings.listen, settings.peer_listen_address());
+    if !is_loopback(listen.ip()) && !settings.insecure {
+        return Err(ConfigError::OpenToAll { name: name("listen"), address: listen.to_string() });
+    }
+    if !is_loopback(peer_listen.ip()) && settings.cluster_secret_file.is_none() {
+        return Err(ConfigError::PeersWithoutSecret { name: name("peer_listen"), address: peer_listen.to_string() });
+    }
+    if listen == peer_listen && listen.port() != 0 {
+        return Err(ConfigError::SamePort { name: name("peer_listen"), address: listen.to_string() });
+    }
+
+    let unspecified = |field: &str, address: std::net::SocketAddr, advertise: &str| ConfigError::Unspecified {
+        name: name(field),
+        address: address.to_string(),
+        advertise: setting(advertise).flag(),
+    };
+    if settings.expects_peers() && listen.ip().is_unspecified() && settings.advertise.is_none() {
+        return Err(unspecified("listen", listen, "advertise"));
+    }
+    if peer_listen.ip().is_unspecified() && settings.advertise_peer.is_none() {
+        // By default peers are listened for on the host of --listen, so that is the setting to name.
+        let field = if settings.peer_listen.is_some() { "peer_listen" } else { "listen" };
+        return Err(unspecified(field, peer_listen, "advertise_peer"));
+    }
+
+    let stays_home = settings.advertise_peer.is_none() && is_loopback(peer_listen.ip());
+    if let Some(remote) = settings.join.iter().find(|peer| !peer.is_local())
+        && stays_home
+    {
+        return Err(ConfigError::OutOfReach {
+            name: name("join"),
+            peer: PeerAddress::host(remote).to_owned(),
+            address: peer_listen.to_string(),
+        });
+    }
+
+    if settings.election_timeout < settings.heartbeat.saturating_mul(3) {
+        return Err(ConfigError::ElectionTimeout { name: name("election_timeout") });
+    }
+    Ok(())
+}
+
+/// The row of a setting that the rules above name.
+fn setting(field: &str) -> &'static Setting {
+    SETTINGS.iter().find(|setting| setting.field == field).expect("the rules name settings of the table")
+}

@@ -1,0 +1,190 @@
+//! The table of settings, and what follows from them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Fallback::{Unset, Value};
+use super::setting::settings;
+use super::{Advertised, ClusterSecret, ConfigError, CorsOrigin, Given, LogFormat, PeerAddress, Setting, Size};
+use crate::domain::Retention;
+
+/// Names the file that holds the other settings, which is why it can't stand in there.
+pub static CONFIG: Setting = Setting::new::<Option<PathBuf>>(
+    "config",
+    "A TOML file of settings, such as `data-dir = \"/var/lib/repl\"`.",
+    "Running",
+    Unset("none"),
+    None,
+    None,
+);
+
+settings! {
+    /// The values of all settings. The fields are what the operator said; the methods are what follows from it.
+    pub struct Settings;
+
+    "Addresses" => {
+        /// Where clients connect, for REST and streams. Port 0 picks a free one.
+        listen: SocketAddr = Value("127.0.0.1:7375");
+        /// Where the other nodes connect. Beyond loopback only with a cluster secret.
+        peer_listen: Option<SocketAddr> = Unset("the port after --listen; its host if there is a secret, else loopback");
+        /// Where clients reach this node, if that is not where it listens (behind a proxy or a NAT).
+        advertise: Option<Advertised> = Unset("the address of --listen");
+        /// Where other nodes reach this node, if that is not where it listens.
+        advertise_peer: Option<PeerAddress> = Unset("the address of --peer-listen");
+        /// Lets pages of this origin use the API from a browser; `*` admits all.
+        cors_origin: Vec<CorsOrigin> = Unset("pages served from localhost");
+        /// Listen beyond loopback although nobody is asked who they are.
+        insecure: bool = Unset("off");
+    }
+    "Cluster" => {
+        /// Found a cluster that other nodes can join. No effect once the data directory belongs to one.
+        bootstrap: bool = Unset("off");
+        /// Join the cluster that the node at this peer address belongs to (port 7376 unless given). No effect once the
+        /// data directory belongs to one.
+        join: Vec<PeerAddress> = Unset("a stand-alone node");
+        /// What nodes prove to each other that they know: a file of at least 16 bytes, the same on every node.
+        cluster_secret_file: Option<PathBuf> = Unset("none: peers on loopback only");
+    }
+    "Data" => {
+        // In the working directory, as etcd and Prometheus have it: whoever tries it sees where the data is and can
+        // delete it, and two directories are two brokers. A service file names a path anyway.
+        /// Where this node keeps its data. Made if it isn't there.
+        data_dir: PathBuf = Value("./repl-data");
+        /// Save the state, and drop the log before it, once the log has grown by this much.
+        checkpoint_bytes: Size = Value("64MiB"), from "1KiB";
+        /// Save the state after this time even if the log has grown by less.
+        checkpoint_interval: Duration = Value("1m"), from "100ms";
+    }
+    "Topics" => {
+        /// Let a publish create the topic that it names.
+        auto_create: bool = Unset("off");
+        /// Messages that a topic keeps unless it says otherwise. 0 keeps none.
+        max_messages: u64 = Value("1000");
+        /// Bytes of messages that a topic keeps unless it says otherwise.
+        max_bytes: Size = Value("16MiB");
+        /// How long a topic keeps a message unless it says otherwise.
+        max_age: Duration = Value("1d"), from "1s";
+        /// How long an idempotency key is remembered.
+        key_max_age: Duration = Value("10m"), from "1s";
+        /// How many idempotency keys are remembered for each topic.
+        key_max_count: u64 = Value("100000"), from "1";
+    }
+    "Limits" => {
+        /// The largest message: value, headers and type together.
+        message_bytes_max: Size = Value("64KiB"), from "1B", to "1MiB";
+        /// How long a publish waits for a majority of the nodes before it answers that the outcome is unknown.
+        publish_timeout: Duration = Value("5s"), from "10ms";
+        /// How long a stream is silent before a sign of life is sent.
+        keep_alive: Duration = Value("15s"), from "100ms";
+        /// Connections of clients, streams included.
+        max_connections: u64 = Value("10000"), from "1";
+    }
+    "Running" => {
+        /// Written once the node serves: JSON with its addresses and ids.
+        ready_file: Option<PathBuf> = Unset("none");
+        /// How the log on standard error looks. `auto` is text on a terminal, else JSON.
+        log_format: LogFormat = Value("auto");
+        /// What is logged: error, warn, info, debug or trace, or filter directives such as `info,openraft=debug`.
+        log_level: String = Value("info");
+    }
+    Setting::HIDDEN => {
+        /// How often a leader tells the others that it is there.
+        heartbeat: Duration = Value("80ms"), from "10ms";
+        /// A node that hears from no leader for about twice to three times as long calls an election.
+        election_timeout: Duration = Value("240ms"), from "30ms";
+    }
+}
+
+impl Default for Settings {
+    /// What a start without flags, variables and a file uses.
+    fn default() -> Self {
+        Self::read(&Given::default()).expect("the defaults in the table are valid")
+    }
+}
+
+impl Settings {
+    /// Where a node that is to be joined listens for peers, unless said.
+    pub const PEER_PORT: u16 = 7376;
+
+    /// Where to listen for other nodes.
+    ///
+    /// Unless said, that is the port after the clients' (a free one if there is none or the clients' is picked), and on
+    /// loopback as long as no secret tells peers from strangers: a node whose clients are let in from everywhere must
+    /// not open its log to everyone by that.
+    #[must_use]
+    pub fn peer_listen_address(&self) -> SocketAddr {
+        self.peer_listen.unwrap_or_else(|| {
+            let same_host = self.cluster_secret_file.is_some() || is_loopback(self.listen.ip());
+            let host = if same_host { self.listen.ip() } else { Ipv4Addr::LOCALHOST.into() };
+            let port = if self.listen.port() == 0 { 0 } else { self.listen.port().wrapping_add(1) };
+            SocketAddr::new(host, port)
+        })
+    }
+
+    /// The URL at which clients reach this node, which listens at `bound`.
+    #[must_use]
+    pub fn client_url(&self, bound: SocketAddr) -> String {
+        match &self.advertise {
+            Some(advertised) => advertised.url(bound.port()),
+            None => format!("http://{}", reachable(bound)),
+        }
+    }
+
+    /// `host:port` at which other nodes reach this node, which listens at `bound`.
+    #[must_use]
+    pub fn peer_address(&self, bound: SocketAddr) -> String {
+        match &self.advertise_peer {
+            Some(advertised) => advertised.with_port(bound.port()),
+            None => reachable(bound).to_string(),
+        }
+    }
+
+    /// `host:port` of the nodes to join through.
+    #[must_use]
+    pub fn join_addresses(&self) -> Vec<String> {
+        self.join.iter().map(|peer| peer.with_port(Self::PEER_PORT)).collect()
+    }
+
+    /// What a topic keeps unless it says otherwise.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            max_messages: self.max_messages,
+            max_bytes: self.max_bytes.bytes(),
+            // Rounded up: a message is kept at least as long as was asked.
+            max_age_seconds: self.max_age.as_secs().saturating_add(u64::from(self.max_age.subsec_nanos() > 0)),
+        }
+    }
+
+    /// Whether this start speaks of other nodes.
+    #[must_use]
+    pub fn expects_peers(&self) -> bool {
+        self.bootstrap || !self.join.is_empty() || self.cluster_secret_file.is_some()
+    }
+
+    /// Reads the cluster secret, if there is one.
+    ///
+    /// # Errors
+    /// The file can't be read, or its secret is too short.
+    pub fn cluster_secret(&self) -> Result<Option<ClusterSecret>, ConfigError> {
+        Ok(self.cluster_secret_file.as_deref().map(ClusterSecret::read).transpose()?)
+    }
+}
+
+/// Whether only this machine reaches the address.
+pub(super) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// An address to connect to for one to listen on: a node that listens everywhere is at least reached from its own
+/// machine. Others are told that only by a node that expects no others ([`super::check`] sees to it).
+#[must_use]
+pub fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
