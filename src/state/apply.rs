@@ -1,0 +1,170 @@
+//! What each command does.
+
+use std::collections::BTreeMap;
+
+use super::keys::KeyRecord;
+use super::outcome::{Event, Outcome, Published, Refusal, Reply};
+use super::tombstones::Tombstone;
+use super::topic::Topic;
+use super::{Command, Entry, KeyWindow, Machine};
+use crate::domain::{Fingerprint, IdempotencyKey, LogIndex, NewMessage, Retention, RetentionChange, TopicName};
+
+/// What becomes of one message of a batch. Decided for all of them before anything changes.
+enum Line {
+    /// It is stored.
+    New,
+    /// Its key is known.
+    Known(Published),
+    /// An earlier line of the batch has its key.
+    Twin(usize),
+}
+
+/// Where a batch goes.
+enum Place<'a> {
+    Topic(&'a Topic),
+    /// To a topic that is to be created, once the batch is known to be accepted.
+    Missing(Retention),
+}
+
+impl Machine {
+    /// Applies a committed entry. The outcomes are those of its commands, in order; the events are appended in log
+    /// order. Every node computes the same.
+    ///
+    /// First the log's time moves, and what is too old by then goes; publishing evicts by number and bytes only. So with
+    /// an age limit of zero messages stay until the next entry, whatever its time.
+    pub fn apply(&mut self, index: LogIndex, entry: Entry, events: &mut Vec<Event>) -> Vec<Outcome> {
+        self.skip(index);
+        self.time = self.time.max(entry.time);
+        self.topics.expire(self.time, entry.key_window, &mut self.payloads);
+        entry.commands.into_iter().map(|command| self.execute(command, entry.key_window, events)).collect()
+    }
+
+    /// Notes that an entry which doesn't concern the state was applied: one of Raft's own.
+    pub fn skip(&mut self, index: LogIndex) {
+        self.applied = index;
+    }
+
+    fn execute(&mut self, command: Command, window: KeyWindow, events: &mut Vec<Event>) -> Outcome {
+        match command {
+            Command::CreateTopic { name, retention } => self.create_topic(&name, retention, events),
+            Command::ChangeRetention { name, change } => self.change_retention(&name, change, window),
+            Command::DeleteTopic { name } => self.delete_topic(name, events),
+            Command::Publish { topic, messages, create } => self.publish(&topic, messages, create, window, events),
+            Command::AllotNode => {
+                self.last_node = self.last_node.next();
+                Ok(Reply::NodeAllotted(self.last_node))
+            }
+            Command::Tick => Ok(Reply::Ticked),
+        }
+    }
+
+    fn create_topic(&mut self, name: &TopicName, retention: Retention, events: &mut Vec<Event>) -> Outcome {
+        match self.topics.get(name) {
+            Some(topic) if topic.retention == retention => Ok(Reply::TopicExists(topic.info())),
+            Some(topic) => Err(Refusal::TopicExists { existing: topic.retention }),
+            None => Ok(Reply::TopicCreated(self.create(name, retention, events).info())),
+        }
+    }
+
+    fn create(&mut self, name: &TopicName, retention: Retention, events: &mut Vec<Event>) -> &Topic {
+        let replaced_up_to = self.tombstones.succeed(name);
+        events.push(Event::TopicCreated { name: name.clone(), position: self.position });
+        self.topics.create(name.clone(), retention, self.time, replaced_up_to)
+    }
+
+    fn change_retention(&mut self, name: &TopicName, change: RetentionChange, window: KeyWindow) -> Outcome {
+        let id = self.topics.get(name).ok_or(Refusal::TopicNotFound)?.id;
+        let (now, payloads) = (self.time, &mut self.payloads);
+        let info = self.topics.update(id, window, |topic| {
+            topic.retention = change.applied_to(topic.retention);
+            topic.evict_surplus(payloads);
+            topic.evict_expired(now, usize::MAX, payloads);
+            topic.info()
+        });
+        Ok(Reply::RetentionChanged(info.expect("the topic is there")))
+    }
+
+    fn delete_topic(&mut self, name: TopicName, events: &mut Vec<Event>) -> Outcome {
+        let topic = self.topics.remove(&name).ok_or(Refusal::TopicNotFound)?;
+        for kept in topic.retained.range(topic.retained.numbers()) {
+            self.payloads.evict(topic.id, kept.position);
+        }
+        let last_message = topic.last_message.max(topic.replaced_up_to);
+        self.tombstones.bury(Tombstone { name: name.clone(), last_message, deleted_at: self.position });
+        events.push(Event::TopicDeleted { name, position: self.position });
+        Ok(Reply::TopicDeleted)
+    }
+
+    fn publish(
+        &mut self,
+        name: &TopicName,
+        messages: Vec<NewMessage>,
+        create: Option<Retention>,
+        window: KeyWindow,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
+        let place = match self.topics.get(name) {
+            Some(topic) => Place::Topic(topic),
+            None => Place::Missing(create.ok_or(Refusal::TopicNotFound)?),
+        };
+        let lines = plan(&messages, |key| match place {
+            Place::Topic(topic) => topic.keys.get(key, window, self.time),
+            Place::Missing(_) => None,
+        })?;
+        let id = match place {
+            Place::Topic(topic) => topic.id,
+            Place::Missing(retention) => self.create(name, retention, events).id,
+        };
+        let (now, position, payloads) = (self.time, &mut self.position, &mut self.payloads);
+        let published = self.topics.update(id, window, |topic| {
+            let mut published: Vec<Published> = Vec::with_capacity(lines.len());
+            for (message, line) in messages.into_iter().zip(lines) {
+                published.push(match line {
+                    Line::New => {
+                        *position = position.next();
+                        let message = topic.append(message, *position, now, payloads);
+                        let published = Published::of(&message);
+                        events.push(Event::Published(message));
+                        published
+                    }
+                    Line::Known(first) => first,
+                    Line::Twin(line) => {
+                        let first = published.get(line).expect("an earlier line of the batch");
+                        Published { repeated: true, ..*first }
+                    }
+                });
+            }
+            topic.keys.forget_surplus(window);
+            published
+        });
+        Ok(Reply::Published(published.expect("the topic was there, or was created")))
+    }
+}
+
+/// What becomes of each message of a batch, given the keys that are known.
+fn plan<'a>(
+    messages: &[NewMessage],
+    known: impl Fn(&IdempotencyKey) -> Option<&'a KeyRecord>,
+) -> Result<Vec<Line>, Refusal> {
+    let mut earlier: BTreeMap<&IdempotencyKey, (usize, Fingerprint)> = BTreeMap::new();
+    let mut lines = Vec::with_capacity(messages.len());
+    for (line, message) in messages.iter().enumerate() {
+        let Some((key, fingerprint)) = &message.key else {
+            lines.push(Line::New);
+            continue;
+        };
+        let (first, becomes) = if let Some(record) = known(key) {
+            (record.fingerprint, Line::Known(record.repeated()))
+        } else if let Some((line, fingerprint)) = earlier.get(key) {
+            (*fingerprint, Line::Twin(*line))
+        } else {
+            earlier.insert(key, (line, *fingerprint));
+            (*fingerprint, Line::New)
+        };
+        if first != *fingerprint {
+            return Err(Refusal::KeyReused { line });
+        }
+        lines.push(becomes);
+    }
+    Ok(lines)
+}

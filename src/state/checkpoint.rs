@@ -1,0 +1,140 @@
+//! Moving what has changed into the store.
+
+use super::keys::KeyChanges;
+use super::payloads::Frozen;
+use super::rows::{self, MetaRow, RowChange, RowKey, TopicRow};
+use super::tombstones::Tombstone;
+use super::topic::{Topic, TopicId};
+use super::topics::DeletedTopic;
+use super::{Machine, codec};
+use crate::domain::{LogIndex, Seq};
+
+/// The difference between the store and the machine at one moment. It is taken in the time it takes to list the changed
+/// rows; their bytes are made by [`Self::changes`], while the machine goes on.
+#[derive(Debug)]
+pub struct Checkpoint {
+    meta: MetaRow,
+    topics: Vec<ChangedTopic>,
+    deleted: Vec<DeletedTopic>,
+    frozen: Frozen,
+    tombstones: Vec<(u64, Option<Tombstone>)>,
+}
+
+#[derive(Debug)]
+struct ChangedTopic {
+    id: TopicId,
+    row: TopicRow,
+    keys: KeyChanges,
+}
+
+impl Machine {
+    /// Begins a checkpoint: all of its [`Checkpoint::changes`] are to be written to the store at once, and then
+    /// [`Self::end_checkpoint`] called. `None` if one is under way.
+    ///
+    /// There is no way back: if the changes can't be written, the node must stop and start again from the store and the
+    /// log.
+    pub fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
+        let frozen = self.payloads.freeze(self.position)?;
+        let (topics, deleted) =
+            self.topics.take_changes(|topic, keys| ChangedTopic { id: topic.id, row: row(topic), keys });
+        let tombstones = self.tombstones.take_changes();
+        Some(Checkpoint { meta: self.meta(), topics, deleted, frozen, tombstones })
+    }
+
+    /// The store has everything of the checkpoint. The payloads it held are freed when the checkpoint is dropped, so
+    /// that this call is short.
+    pub fn end_checkpoint(&mut self, checkpoint: &Checkpoint) {
+        debug_assert!(checkpoint.applied() <= self.applied, "the checkpoint that was begun");
+        self.payloads.thaw();
+    }
+
+    /// How many rows a checkpoint would write or delete now, not counting keys.
+    #[must_use]
+    pub fn changed_rows(&self) -> usize {
+        self.topics.changed_rows() + self.payloads.changed_rows() + self.tombstones.changed_rows()
+    }
+
+    /// Bytes of the messages that a checkpoint would write now. What was evicted in the meantime doesn't count.
+    #[must_use]
+    pub fn changed_bytes(&self) -> u64 {
+        self.payloads.changed_bytes()
+    }
+
+    fn meta(&self) -> MetaRow {
+        MetaRow {
+            applied: self.applied,
+            time: self.time,
+            position: self.position,
+            last_node: self.last_node,
+            next_topic: self.topics.next_id(),
+            topics: self.topics.len() as u64,
+            tombstones: self.tombstones.len(),
+            next_tombstone: self.tombstones.next(),
+            tombstones_forgotten_up_to: self.tombstones.forgotten_up_to(),
+        }
+    }
+}
+
+fn row(topic: &Topic) -> TopicRow {
+    let (seqs, keys) = (topic.retained.numbers(), topic.keys.remembered());
+    TopicRow {
+        name: topic.name.clone(),
+        retention: topic.retention,
+        created_at: topic.created_at,
+        replaced_up_to: topic.replaced_up_to,
+        evicted: topic.evicted,
+        last_message: topic.last_message,
+        first_seq: Seq::new(seqs.start),
+        next_seq: Seq::new(seqs.end),
+        bytes: topic.bytes,
+        first_key: keys.start,
+        next_key: keys.end,
+        due: topic.due,
+    }
+}
+
+impl Checkpoint {
+    /// The last entry of the log that the checkpoint contains.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.meta.applied
+    }
+
+    /// The changes, each made when it is asked for. They are one change of the store: all of them or none.
+    pub fn changes(&self) -> impl Iterator<Item = RowChange> {
+        let meta = put(RowKey::Meta, codec::encode(rows::VERSION, &self.meta));
+        let topics = self.topics.iter().flat_map(ChangedTopic::changes);
+        let deleted = self.deleted.iter().flat_map(|topic| {
+            let keys = topic.keys.clone().map(|number| delete(RowKey::Key(topic.id, number)));
+            keys.chain([delete(RowKey::Topic(topic.id))])
+        });
+        let messages = self
+            .frozen
+            .messages
+            .iter()
+            .map(|(topic, message)| put(RowKey::Message(*topic, message.position), rows::encode_message(message)));
+        let evicted = self.frozen.evicted.iter().map(|(topic, position)| delete(RowKey::Message(*topic, *position)));
+        let tombstones = self.tombstones.iter().map(|(number, tombstone)| match tombstone {
+            Some(tombstone) => put(RowKey::Tombstone(*number), codec::encode_bare(tombstone)),
+            None => delete(RowKey::Tombstone(*number)),
+        });
+        std::iter::once(meta).chain(topics).chain(deleted).chain(messages).chain(evicted).chain(tombstones)
+    }
+}
+
+impl ChangedTopic {
+    fn changes(&self) -> impl Iterator<Item = RowChange> {
+        let forgotten = self.keys.forgotten.clone().map(|number| delete(RowKey::Key(self.id, number)));
+        let new =
+            self.keys.new.iter().map(|(number, record)| put(RowKey::Key(self.id, *number), rows::encode_key(record)));
+        std::iter::once(put(RowKey::Topic(self.id), codec::encode_bare(&self.row))).chain(forgotten).chain(new)
+    }
+}
+
+fn put(key: RowKey, value: Vec<u8>) -> RowChange {
+    RowChange::Put { key: key.encode(), value }
+}
+
+fn delete(key: RowKey) -> RowChange {
+    RowChange::Delete { key: key.encode() }
+}

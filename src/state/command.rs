@@ -1,0 +1,108 @@
+//! What a node proposes to the log.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::codec::{self, CodecError};
+use crate::domain::{NewMessage, Retention, RetentionChange, TopicName};
+
+/// The version that the bytes of commands and entries start with.
+pub(super) const VERSION: u8 = 1;
+
+/// One change of the state. New variants go to the end and raise the version of entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Creates a topic. One that exists is never disturbed.
+    CreateTopic {
+        /// Its name.
+        name: TopicName,
+        /// What it keeps.
+        retention: Retention,
+    },
+    /// Changes what a topic keeps, and evicts what it no longer does.
+    ChangeRetention {
+        /// Its name.
+        name: TopicName,
+        /// The bounds to change.
+        change: RetentionChange,
+    },
+    /// Deletes a topic, its messages and its keys.
+    DeleteTopic {
+        /// Its name.
+        name: TopicName,
+    },
+    /// Publishes messages in their order, all or none of them.
+    Publish {
+        /// To which topic.
+        topic: TopicName,
+        /// The messages.
+        messages: Vec<NewMessage>,
+        /// Creates the topic with these bounds if it is missing. Without them that is a refusal.
+        create: Option<Retention>,
+    },
+    /// Allots the id of a new node.
+    AllotNode,
+    /// Does nothing by itself. Its entry moves the log's time, so that what is too old goes.
+    Tick,
+}
+
+/// How long idempotency keys are remembered. The leader's settings, which travel in each entry: so they are the same on
+/// every node, and a change of them is a part of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyWindow {
+    /// Milliseconds of log time since the message was published.
+    pub max_age_ms: u64,
+    /// The newest keys of each topic.
+    pub max_keys: u64,
+}
+
+impl Default for KeyWindow {
+    /// Ten minutes, 100,000 keys a topic.
+    fn default() -> Self {
+        Self { max_age_ms: 600_000, max_keys: 100_000 }
+    }
+}
+
+impl KeyWindow {
+    /// [`Self::max_age_ms`] as a duration.
+    pub(super) fn max_age(self) -> Duration {
+        Duration::from_millis(self.max_age_ms)
+    }
+}
+
+impl Command {
+    /// The command as it travels to the leader.
+    #[must_use]
+    pub fn encode(&self) -> EncodedCommand {
+        EncodedCommand(codec::encode(VERSION, self).into())
+    }
+}
+
+/// A [`Command`] as bytes that are known to be readable. So a leader can put commands of several nodes into one entry
+/// without writing them anew, and no node can poison the log with bytes that would stop all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedCommand(Bytes);
+
+impl EncodedCommand {
+    /// Takes bytes that came from another node.
+    ///
+    /// # Errors
+    /// They are not a command, or one of another version.
+    pub fn parse(bytes: Bytes) -> Result<Self, CodecError> {
+        codec::decode::<Command>(VERSION, &bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// The bytes that [`Self::parse`] takes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The command without its version, which an entry has once for all of its commands.
+    pub(super) fn body(&self) -> &[u8] {
+        codec::versioned(VERSION, &self.0).expect("encoded in, or checked to have, this version")
+    }
+}

@@ -1,0 +1,214 @@
+//! Building the machine from the rows of its last checkpoint.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::Machine;
+use super::codec::{self, CodecError};
+use super::keys::{KeyRecord, Keys};
+use super::payloads::Payloads;
+use super::queue::Queue;
+use super::rows::{self, MetaRow, RowKey, TopicRow};
+use super::tombstones::{Tombstone, Tombstones};
+use super::topic::{Kept, Topic, TopicId};
+use super::topics::Topics;
+use crate::domain::Message;
+
+/// Why no machine can be built from the rows. The store is damaged, or was written by another version.
+#[derive(Debug, Error)]
+pub enum RestoreError<E> {
+    /// The rows can't be read.
+    #[error("the rows can't be read")]
+    Read(#[source] E),
+    /// There are rows, but not the one that says how to read them.
+    #[error("the meta row is missing")]
+    MetaMissing,
+    /// A key that no row has.
+    #[error("a row has a key that is not known")]
+    UnknownKey {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A row's value can't be read.
+    #[error("a row can't be read")]
+    Row {
+        /// Its key.
+        key: Vec<u8>,
+        /// What is wrong.
+        source: CodecError,
+    },
+    /// Rows contradict each other.
+    #[error("the rows contradict each other: {0}")]
+    Contradiction(Contradiction),
+}
+
+/// What rows can disagree about.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Contradiction {
+    /// The meta row is there twice, or not the first.
+    #[error("there is more than one meta row")]
+    Meta,
+    /// The meta row counts other topics.
+    #[error("there are {found} topics instead of {expected}")]
+    Topics {
+        /// How many there are.
+        found: u64,
+        /// How many there should be.
+        expected: u64,
+    },
+    /// A topic's id or name is there twice, or its id has not been given out.
+    #[error("topic {0} clashes with another, or was never created")]
+    Topic(TopicId),
+    /// A message or key of a topic that isn't there.
+    #[error("there are rows of topic {0}, but not its own")]
+    Orphan(TopicId),
+    /// A topic's messages are not those that its row names.
+    #[error("the messages of topic {0} are not those that it retains")]
+    Messages(TopicId),
+    /// A topic's keys are not those that its row names.
+    #[error("the keys of topic {0} are not those that it remembers")]
+    Keys(TopicId),
+    /// The meta row counts other tombstones, or one clashes with another.
+    #[error("the tombstones are not those that the meta row counts")]
+    Tombstones,
+}
+
+impl<E> From<Contradiction> for RestoreError<E> {
+    fn from(contradiction: Contradiction) -> Self {
+        Self::Contradiction(contradiction)
+    }
+}
+
+impl Machine {
+    /// Builds the machine from all rows of the store, in the order of their keys. No rows make a new machine. Then the
+    /// entries of the log after [`Self::applied`] are to be applied.
+    ///
+    /// # Errors
+    /// The rows can't be read, are damaged or of another version, or contradict each other.
+    pub fn restore<E>(rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<u8>), E>>) -> Result<Self, RestoreError<E>> {
+        let mut rebuilding: Option<Rebuilding> = None;
+        for row in rows {
+            let (key, value) = row.map_err(RestoreError::Read)?;
+            let Some(parsed) = RowKey::parse(&key) else { return Err(RestoreError::UnknownKey { key }) };
+            let damaged = |source| RestoreError::Row { key, source };
+            match (parsed, &mut rebuilding) {
+                (RowKey::Consensus, _) => {}
+                (RowKey::Meta, None) => {
+                    rebuilding = Some(Rebuilding::new(codec::decode(rows::VERSION, &value).map_err(damaged)?));
+                }
+                (RowKey::Meta, Some(_)) => return Err(Contradiction::Meta.into()),
+                (_, None) => return Err(RestoreError::MetaMissing),
+                (RowKey::Topic(id), Some(machine)) => {
+                    machine.topic(id, codec::decode_bare(&value).map_err(damaged)?)?;
+                }
+                (RowKey::Message(id, position), Some(machine)) => {
+                    let name = machine.rebuilt(id)?.row.name.clone();
+                    machine.message(id, &rows::decode_message(name, position, &value).map_err(damaged)?)?;
+                }
+                (RowKey::Key(id, number), Some(machine)) => {
+                    machine.key(id, number, rows::decode_key(&value).map_err(damaged)?)?;
+                }
+                (RowKey::Tombstone(number), Some(machine)) => {
+                    machine.tombstone(number, codec::decode_bare(&value).map_err(damaged)?)?;
+                }
+            }
+        }
+        Ok(rebuilding.map_or_else(|| Ok(Self::new()), Rebuilding::finish)?)
+    }
+}
+
+/// A machine of which only some rows have been seen.
+struct Rebuilding {
+    meta: MetaRow,
+    topics: BTreeMap<TopicId, Rebuilt>,
+    tombstones: Tombstones,
+}
+
+/// A topic whose messages and keys are still to come.
+struct Rebuilt {
+    topic: Topic,
+    row: TopicRow,
+}
+
+impl Rebuilding {
+    fn new(meta: MetaRow) -> Self {
+        let tombstones = Tombstones::new(meta.next_tombstone, meta.tombstones_forgotten_up_to);
+        Self { meta, topics: BTreeMap::new(), tombstones }
+    }
+
+    fn topic(&mut self, id: TopicId, row: TopicRow) -> Result<(), Contradiction> {
+        let mut topic = Topic::new(id, row.name.clone(), row.retention, row.created_at, row.replaced_up_to);
+        topic.evicted = row.evicted;
+        topic.last_message = row.evicted.position;
+        topic.retained = Queue::starting_at(row.first_seq.get());
+        topic.keys = Keys::starting_at(row.first_key);
+        topic.due = row.due;
+        let is_new = self.topics.insert(id, Rebuilt { topic, row }).is_none();
+        if is_new && id < self.meta.next_topic { Ok(()) } else { Err(Contradiction::Topic(id)) }
+    }
+
+    fn rebuilt(&mut self, id: TopicId) -> Result<&mut Rebuilt, Contradiction> {
+        self.topics.get_mut(&id).ok_or(Contradiction::Orphan(id))
+    }
+
+    fn message(&mut self, id: TopicId, message: &Message) -> Result<(), Contradiction> {
+        let Rebuilt { topic, row } = self.rebuilt(id)?;
+        if message.seq != topic.next_seq() || message.seq >= row.next_seq || message.position <= topic.last_message {
+            return Err(Contradiction::Messages(id));
+        }
+        topic.retain(Kept::of(message));
+        Ok(())
+    }
+
+    fn key(&mut self, id: TopicId, number: u64, record: KeyRecord) -> Result<(), Contradiction> {
+        let Rebuilt { topic, row } = self.rebuilt(id)?;
+        if number != topic.keys.remembered().end || number >= row.next_key {
+            return Err(Contradiction::Keys(id));
+        }
+        topic.keys.restore(record);
+        Ok(())
+    }
+
+    fn tombstone(&mut self, number: u64, tombstone: Tombstone) -> Result<(), Contradiction> {
+        let is_new = number < self.meta.next_tombstone && self.tombstones.insert(number, tombstone);
+        if is_new { Ok(()) } else { Err(Contradiction::Tombstones) }
+    }
+
+    /// All rows have been seen: checks that none is missing.
+    fn finish(self) -> Result<Machine, Contradiction> {
+        let Self { meta, topics: rebuilt, tombstones } = self;
+        let mut topics = Topics::new(meta.next_topic);
+        for (id, Rebuilt { topic, row }) in rebuilt {
+            let messages_match = topic.next_seq() == row.next_seq
+                && topic.bytes == row.bytes
+                && topic.last_message == row.last_message
+                && row.last_message <= meta.position;
+            if !messages_match {
+                return Err(Contradiction::Messages(id));
+            }
+            if topic.keys.remembered().end != row.next_key {
+                return Err(Contradiction::Keys(id));
+            }
+            if !topics.insert(topic) {
+                return Err(Contradiction::Topic(id));
+            }
+        }
+        let found = topics.len() as u64;
+        if found != meta.topics {
+            return Err(Contradiction::Topics { found, expected: meta.topics });
+        }
+        if tombstones.len() != meta.tombstones {
+            return Err(Contradiction::Tombstones);
+        }
+        Ok(Machine {
+            applied: meta.applied,
+            time: meta.time,
+            position: meta.position,
+            last_node: meta.last_node,
+            topics,
+            payloads: Payloads::stored_up_to(meta.position),
+            tombstones,
+        })
+    }
+}

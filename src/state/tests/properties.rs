@@ -1,0 +1,287 @@
+//! What holds for every log, however its nodes stop and start: checked against a naive model of what was published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::replica::{Replica, Rows};
+use crate::domain::{
+    Headers, IdempotencyKey, JsonText, Message, NewMessage, Pattern, Position, Retention, RetentionChange, Selection,
+    Timestamp, TopicName,
+};
+use crate::state::{Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, Hole, KeyWindow, Reply};
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Entry),
+    BeginCheckpoint,
+    EndCheckpoint,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => entry().prop_map(Step::Apply),
+        1 => Just(Step::BeginCheckpoint),
+        1 => Just(Step::EndCheckpoint),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Clocks that jump to and fro, by as much as messages and keys live.
+fn entry() -> impl Strategy<Value = Entry> {
+    let window = (0..3_000_u64, 0..5_u64).prop_map(|(max_age_ms, max_keys)| KeyWindow { max_age_ms, max_keys });
+    let time = (0..20_000_u64).prop_map(Timestamp::from_millis);
+    (time, window, prop::collection::vec(command(), 0..4)).prop_map(|(time, key_window, commands)| Entry {
+        time,
+        key_window,
+        commands,
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        2 => (name(), retention()).prop_map(|(name, retention)| Command::CreateTopic { name, retention }),
+        1 => (name(), change()).prop_map(|(name, change)| Command::ChangeRetention { name, change }),
+        1 => name().prop_map(|name| Command::DeleteTopic { name }),
+        8 => (name(), prop::collection::vec(message(), 0..4), prop::option::of(retention()))
+            .prop_map(|(topic, messages, create)| Command::Publish { topic, messages, create }),
+        1 => Just(Command::AllotNode),
+        1 => Just(Command::Tick),
+    ]
+}
+
+const NAMES: [&str; 3] = ["a", "a:1", "b"];
+
+fn name() -> impl Strategy<Value = TopicName> {
+    prop::sample::select(&NAMES).prop_map(|name| TopicName::parse(name).expect("a name"))
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    change().prop_map(|change| change.applied_to(Retention::default()))
+}
+
+fn change() -> impl Strategy<Value = RetentionChange> {
+    let bound = |small: u64| prop::option::of(prop_oneof![9 => 0..small, 1 => Just(u64::MAX)]);
+    (bound(5), bound(40), bound(10)).prop_map(|(max_messages, max_bytes, max_age_seconds)| RetentionChange {
+        max_messages,
+        max_bytes,
+        max_age_seconds,
+    })
+}
+
+fn message() -> impl Strategy<Value = NewMessage> {
+    let key = prop::option::of("[k-n]").prop_map(|key| key.map(|key| IdempotencyKey::parse(&key).expect("a key")));
+    let value = "[0-9]|1{10}".prop_map(|value| JsonText::parse(&value).expect("JSON"));
+    (value, key).prop_map(|(value, key)| NewMessage::new(value, Headers::default(), None, key))
+}
+
+/// Everything that was ever published, and to which topics.
+#[derive(Default)]
+struct Model {
+    published: Vec<Arc<Message>>,
+    /// Existing topics, with how many messages had been published when they were created.
+    topics: BTreeMap<TopicName, usize>,
+}
+
+impl Model {
+    fn note(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::TopicCreated { name, position } => {
+                    assert_eq!(position.get(), self.published.len() as u64);
+                    assert_eq!(self.topics.insert(name.clone(), self.published.len()), None);
+                }
+                Event::TopicDeleted { name, position } => {
+                    assert_eq!(position.get(), self.published.len() as u64);
+                    assert!(self.topics.remove(name).is_some());
+                }
+                Event::Published(message) => {
+                    assert_eq!(message.position.get(), self.published.len() as u64 + 1, "positions are dense");
+                    assert_eq!(message.seq.get(), self.of_topic(&message.topic).len() as u64 + 1, "seqs are dense");
+                    let times_rise = self.published.last().is_none_or(|last| last.created_at <= message.created_at);
+                    assert!(times_rise, "createdAt never runs backwards");
+                    self.published.push(Arc::clone(message));
+                }
+            }
+        }
+    }
+
+    /// The messages of an existing topic.
+    fn of_topic(&self, name: &TopicName) -> Vec<&Arc<Message>> {
+        let from = self.topics.get(name).copied().unwrap_or(self.published.len());
+        self.published[from..].iter().filter(|message| message.topic == *name).collect()
+    }
+}
+
+/// Checks all that a reader can ask for against the model.
+fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
+    let machine = &replica.machine;
+    assert_eq!(machine.position().get(), model.published.len() as u64);
+    let mut retained: Vec<Arc<Message>> = Vec::new();
+    for name in NAMES {
+        let name = TopicName::parse(name).expect("a name");
+        let range = HistoryRange { after: Position::ZERO, before: None, limit: usize::MAX, reverse: false };
+        let slots = machine.history(&name, range);
+        let info = machine.topic(&name);
+        assert_eq!(slots.is_some(), model.topics.contains_key(&name));
+        assert_eq!(info.is_some(), model.topics.contains_key(&name));
+        let kept: Vec<Arc<Message>> = slots.iter().flatten().map(|slot| replica.fetch(slot)).collect();
+
+        if let Some(info) = info {
+            let newest: Vec<_> = model.of_topic(&name).into_iter().rev().take(kept.len()).rev().cloned().collect();
+            assert_eq!(kept, newest, "a topic retains its newest messages, unchanged");
+            let bytes: u64 = kept.iter().map(|message| message.size_bytes() as u64).sum();
+            assert_eq!((info.messages, info.bytes), (kept.len() as u64, bytes));
+            assert_eq!(info.next_seq.get(), model.of_topic(&name).len() as u64 + 1);
+            assert!(info.messages <= info.retention.max_messages && bytes <= info.retention.max_bytes);
+            for message in kept.iter().filter(|message| message.position.get() <= published_before_this_entry as u64) {
+                let age_ms = machine.time().as_millis() - message.created_at.as_millis();
+                assert!(age_ms / 1_000 < info.retention.max_age_seconds, "retained beyond its age");
+            }
+            for message in &kept {
+                let age_ms = info.retention.max_age_seconds.saturating_mul(1_000);
+                let expires_ms = message.created_at.as_millis().saturating_add(age_ms);
+                let next = machine.next_expiry();
+                assert!(
+                    expires_ms > Timestamp::MAX.as_millis() || next.is_some_and(|next| next.as_millis() <= expires_ms)
+                );
+            }
+        }
+
+        for cursor in 0..=model.published.len() as u64 {
+            let lost = model
+                .published
+                .iter()
+                .any(|message| message.topic == name && message.position.get() > cursor && !kept.contains(message));
+            let told = match machine.hole(&name, Position::new(cursor)) {
+                None | Some(Hole::Deleted { missed: false }) => false,
+                Some(Hole::Retention { first_available } | Hole::Recreated { first_available }) => {
+                    let next = kept.first().map_or(machine.position().next(), |message| message.position);
+                    assert_eq!(first_available, next);
+                    true
+                }
+                Some(Hole::Deleted { missed: true }) => true,
+            };
+            assert_eq!(told, lost, "a hole is told exactly if there is one: {name} after {cursor}");
+        }
+        retained.extend(kept);
+    }
+
+    retained.sort_by_key(|message| message.position);
+    let everything = Selection { patterns: [Pattern::parse("**").expect("a pattern")].into(), ..Selection::default() };
+    let read = machine.read(&everything, Position::ZERO, machine.position(), usize::MAX);
+    assert_eq!(read.iter().map(|slot| replica.fetch(slot)).collect::<Vec<_>>(), retained);
+    for time in retained.iter().map(|message| message.created_at) {
+        let since = machine.since(&everything, time);
+        assert!(retained.iter().all(|message| message.created_at < time || message.position > since));
+    }
+}
+
+fn rows_after_checkpoint(mut replica: Replica) -> Rows {
+    replica.end_checkpoint();
+    replica.begin_checkpoint();
+    replica.end_checkpoint();
+    replica.rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn stops_and_checkpoints_change_nothing(steps in prop::collection::vec(step(), 0..60)) {
+        let (mut straight, mut stopping, mut model) = (Replica::default(), Replica::default(), Model::default());
+        for step in steps {
+            match step {
+                Step::Apply(entry) => {
+                    let before = model.published.len();
+                    let result = straight.apply(&entry);
+                    prop_assert_eq!(&stopping.apply(&entry), &result);
+                    model.note(&result.1);
+                    check(&straight, &model, before);
+                    check(&stopping, &model, before);
+                }
+                Step::BeginCheckpoint => stopping.begin_checkpoint(),
+                Step::EndCheckpoint => stopping.end_checkpoint(),
+                Step::Restart => stopping.restart(),
+            }
+            prop_assert_eq!(stopping.machine.next_expiry(), straight.machine.next_expiry());
+        }
+        prop_assert_eq!(rows_after_checkpoint(stopping), rows_after_checkpoint(straight));
+    }
+
+    #[test]
+    fn a_key_stores_its_message_once_within_the_window(
+        batches in prop::collection::vec((prop::collection::vec(message(), 0..4), any::<bool>()), 0..30),
+    ) {
+        let topic = TopicName::parse("orders").expect("a name");
+        let mut replica = Replica::default();
+        let mut first: BTreeMap<IdempotencyKey, Arc<Message>> = BTreeMap::new();
+        for (messages, restart) in batches {
+            let publish =
+                Command::Publish { topic: topic.clone(), messages: messages.clone(), create: Some(Retention::default()) };
+            let entry = Entry { time: Timestamp::default(), key_window: KeyWindow::default(), commands: vec![publish] };
+            let (outcomes, events) = replica.apply(&entry);
+            let mut stored = events.into_iter().filter_map(|event| match event {
+                Event::Published(message) => Some(message),
+                Event::TopicCreated { .. } | Event::TopicDeleted { .. } => None,
+            });
+            if let Ok(Reply::Published(published)) = &outcomes[0] {
+                for (message, published) in messages.iter().zip(published) {
+                    let key = message.key.as_ref().map(|(key, _)| key);
+                    let stored = match key.and_then(|key| first.get(key)) {
+                        Some(stored) => Arc::clone(stored),
+                        None => stored.next().expect("a new message is stored"),
+                    };
+                    prop_assert_eq!(published.repeated, key.is_some_and(|key| first.contains_key(key)));
+                    prop_assert_eq!((published.position, published.seq), (stored.position, stored.seq));
+                    prop_assert_eq!(&message.value, &stored.value);
+                    key.map(|key| first.insert(key.clone(), stored));
+                }
+            }
+            prop_assert_eq!(stored.next(), None);
+            if restart {
+                replica.begin_checkpoint();
+                replica.end_checkpoint();
+                replica.restart();
+            }
+        }
+    }
+}
+
+#[test]
+fn one_entry_expires_only_so_much_and_the_next_ones_go_on() {
+    let name = |number: usize| TopicName::parse(&format!("t{number}")).expect("a name");
+    let message = NewMessage::new(JsonText::parse("1").expect("JSON"), Headers::default(), None, None);
+    let retention = Retention { max_age_seconds: 1, max_messages: u64::MAX, ..Retention::default() };
+    let entry = |millis: u64, commands: Vec<Command>| Entry {
+        time: Timestamp::from_millis(millis),
+        key_window: KeyWindow::default(),
+        commands,
+    };
+    let publish = |number: usize| Command::Publish {
+        topic: name(number),
+        messages: vec![message.clone(); EXPIRY_STEPS_PER_ENTRY_MAX / 2],
+        create: Some(retention),
+    };
+    let mut replica = Replica::default();
+    replica.apply(&entry(0, (0..4).map(publish).collect()));
+
+    let left = |replica: &Replica| -> u64 {
+        (0..4).filter_map(|number| replica.machine.topic(&name(number))).map(|info| info.messages).sum()
+    };
+    let mut lefts = vec![left(&replica)];
+    while replica.machine.next_expiry().is_some() {
+        replica.apply(&entry(1_000, vec![Command::Tick]));
+        lefts.push(left(&replica));
+        replica.begin_checkpoint();
+        replica.end_checkpoint();
+        replica.restart();
+    }
+    let steps_max = EXPIRY_STEPS_PER_ENTRY_MAX as u64;
+    assert_eq!(lefts.last(), Some(&0));
+    assert!(lefts.len() >= 3, "it took several entries");
+    assert!(lefts.windows(2).all(|pair| pair[0] - pair[1] <= steps_max), "{lefts:?}");
+}

@@ -1,0 +1,117 @@
+//! What a damaged or foreign store comes to: an error with a name, never a panic, never a machine that lacks something.
+
+use std::convert::Infallible;
+
+use proptest::prelude::*;
+
+use super::replica::{Replica, Rows};
+use crate::domain::{Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Retention, Timestamp, TopicName};
+use crate::state::rows::RESERVED_CONSENSUS;
+use crate::state::{CodecError, Command, Contradiction, Entry, KeyWindow, Machine, RestoreError};
+
+/// Rows of every kind.
+fn rows() -> Rows {
+    let name = |name: &str| TopicName::parse(name).expect("a name");
+    let message = |value: &str| {
+        let key = IdempotencyKey::parse(value).expect("a key");
+        NewMessage::new(JsonText::parse(value).expect("JSON"), Headers::default(), None, Some(key))
+    };
+    let publish = |topic: &str| Command::Publish {
+        topic: name(topic),
+        messages: vec![message("1"), message("2")],
+        create: Some(Retention::default()),
+    };
+    let commands =
+        vec![publish("orders"), publish("billing"), publish("gone"), Command::DeleteTopic { name: name("gone") }];
+    let mut replica = Replica::default();
+    replica.apply(&Entry { time: Timestamp::from_millis(7), key_window: KeyWindow::default(), commands });
+    replica.begin_checkpoint();
+    replica.end_checkpoint();
+    replica.rows
+}
+
+fn restore(rows: Rows) -> Result<Machine, RestoreError<Infallible>> {
+    Machine::restore(rows.into_iter().map(Ok))
+}
+
+#[test]
+fn no_rows_make_a_new_machine() {
+    let machine = restore(Rows::new()).expect("a new machine");
+    assert_eq!((machine.applied(), machine.topic_count()), (LogIndex::new(0), 0));
+}
+
+#[test]
+fn rows_of_consensus_are_passed_over() {
+    let mut rows = rows();
+    rows.insert(vec![RESERVED_CONSENSUS, 7], vec![1, 2, 3]);
+    assert_eq!(restore(rows).expect("the others are fine").topic_count(), 2);
+}
+
+#[test]
+fn no_row_can_be_missing() {
+    for missing in rows().into_keys() {
+        let mut rows = rows();
+        rows.remove(&missing);
+        let error = restore(rows).expect_err("a row is missing");
+        match missing[0] {
+            1 => assert!(matches!(error, RestoreError::MetaMissing), "{error}"),
+            2 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Orphan(_))), "{error}"),
+            3 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Messages(_))), "{error}"),
+            4 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Keys(_))), "{error}"),
+            _ => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Tombstones)), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn no_row_can_be_there_twice() {
+    for (key, value) in rows() {
+        let Some(last) = key.len().checked_sub(1).filter(|last| *last > 0) else { continue };
+        let mut rows = rows();
+        let mut copy = key.clone();
+        copy[last] += 100;
+        rows.insert(copy, value);
+        assert!(restore(rows).is_err(), "a copy of {key:?}");
+    }
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut rows = rows();
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 2;
+    let error = restore(rows).expect_err("version 2");
+    let RestoreError::Row { source, .. } = error else { panic!("{error}") };
+    assert_eq!(source, CodecError::Version { found: 2, expected: 1 });
+}
+
+#[test]
+fn what_the_store_says_is_passed_on() {
+    let error = Machine::restore([Err("out of order")]).expect_err("the store's error");
+    assert!(matches!(error, RestoreError::Read("out of order")));
+}
+
+#[test]
+fn a_key_that_no_row_has_is_named() {
+    for key in [vec![], vec![9], vec![2], vec![2, 0], vec![2; 10], vec![3; 9], vec![1, 0]] {
+        let mut rows = rows();
+        rows.insert(key.clone(), vec![]);
+        assert!(matches!(restore(rows), Err(RestoreError::UnknownKey { key: named }) if named == key));
+    }
+}
+
+proptest! {
+    #[test]
+    fn damage_never_panics(row in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
+        let mut rows = rows();
+        let key = row.get(&rows.keys().cloned().collect::<Vec<_>>()).clone();
+        let value = rows.get_mut(&key).expect("a row");
+        let at = at.index(value.len());
+        if cut {
+            value.truncate(at);
+            prop_assert!(restore(rows).is_err());
+        } else {
+            value[at] = byte;
+            drop(restore(rows));
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Runs the scripts. `UPDATE_GOLDENFILES=1 cargo test state::tests::scripts` records what they give; read it before you
+//! commit it.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use goldenscript::{Argument, Context};
+
+use super::replica::Replica;
+use crate::domain::{
+    Headers, IdempotencyKey, JsonText, NewMessage, Pattern, Position, Retention, RetentionChange, Selection, Timestamp,
+    TopicName,
+};
+use crate::state::{
+    Command, Entry, Event, HistoryRange, Hole, KeyWindow, Outcome, Published, Refusal, Reply, Slot, TopicInfo,
+};
+
+macro_rules! scripts {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            let path = concat!("src/state/scripts/", stringify!($name));
+            goldenscript::run(&mut Runner::default(), path).expect("the script runs");
+        }
+    )*};
+}
+
+scripts! {
+    a_batch_is_stored_whole_or_not_at_all
+    a_deleted_topic_leaves_what_readers_must_know
+    a_live_only_topic_keeps_nothing
+    a_page_of_history_is_a_range_of_positions
+    a_repeated_key_gives_the_first_message
+    a_selection_is_read_in_one_order
+    keys_are_forgotten_by_age
+    keys_are_forgotten_by_number
+    messages_have_positions_and_seqs
+    messages_leave_by_age
+    messages_leave_by_bytes
+    messages_leave_by_number
+    node_ids_are_never_used_again
+    only_what_is_retained_is_written
+    rows_keep_their_bytes
+    the_oldest_tombstone_leaves_a_mark
+    time_never_runs_backwards
+    topics_are_created_once
+}
+
+/// What the entries of a script are made with.
+#[derive(Default)]
+struct Runner {
+    replica: Replica,
+    clock_ms: u64,
+    window: KeyWindow,
+}
+
+type Fallible<T = String> = Result<T, Box<dyn Error>>;
+
+impl goldenscript::Runner for Runner {
+    type Command = goldenscript::Command;
+
+    fn run(&mut self, command: &goldenscript::Command, _: &Context) -> Fallible {
+        let mut args = Args(&command.args);
+        let machine = &self.replica.machine;
+        let mut out = String::new();
+        match command.name.as_str() {
+            "at" => self.clock_ms = args.position(0)?.get(),
+            "window" => self.window = KeyWindow { max_age_ms: args.number("age_ms")?, max_keys: args.number("keys")? },
+            "create" => return self.apply(Command::CreateTopic { name: args.topic()?, retention: args.retention()? }),
+            "retain" => {
+                let change = RetentionChange {
+                    max_messages: args.option("messages")?,
+                    max_bytes: args.option("bytes")?,
+                    max_age_seconds: args.option("age")?,
+                };
+                return self.apply(Command::ChangeRetention { name: args.topic()?, change });
+            }
+            "delete" => return self.apply(Command::DeleteTopic { name: args.topic()? }),
+            // A message is a value, or key=value. Its size is that of the value as JSON and 2 bytes of empty headers.
+            "publish" | "publish-or-create" => {
+                let topic = args.topic()?;
+                let create = (command.name == "publish-or-create").then(Retention::default);
+                let messages = args.0.iter().map(message).collect::<Fallible<_>>()?;
+                return self.apply(Command::Publish { topic, messages, create });
+            }
+            "allot-node" => return self.apply(Command::AllotNode),
+            "tick" => return self.apply(Command::Tick),
+            "create-and-delete" => {
+                let (prefix, count) = (args.topic()?, args.number("count")?);
+                for number in 0..count {
+                    let name = TopicName::parse(&format!("{prefix}{number}"))?;
+                    self.apply(Command::CreateTopic { name: name.clone(), retention: Retention::default() })?;
+                    self.apply(Command::DeleteTopic { name })?;
+                }
+            }
+            "checkpoint" => {
+                self.replica.begin_checkpoint();
+                self.replica.end_checkpoint();
+            }
+            "begin-checkpoint" => self.replica.begin_checkpoint(),
+            "end-checkpoint" => self.replica.end_checkpoint(),
+            "restart" => self.replica.restart(),
+            "rows" => {
+                for key in self.replica.rows.keys() {
+                    let kind = ["", "meta", "topic", "message", "key", "tombstone"][usize::from(key[0])];
+                    let numbers = key[1..].chunks(8).map(|n| u64::from_be_bytes(n.try_into().expect("8 bytes")));
+                    writeln!(out, "{kind} {:?}", numbers.collect::<Vec<_>>())?;
+                }
+            }
+            "row-bytes" => {
+                let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                for (key, value) in &self.replica.rows {
+                    writeln!(out, "{} → {}", hex(key), hex(value))?;
+                }
+            }
+            "changed" => write!(out, "{} rows, {} bytes", machine.changed_rows(), machine.changed_bytes())?,
+            "state" => {
+                let expiry = machine.next_expiry().map_or("never".into(), |at| at.as_millis().to_string());
+                let (position, time) = (machine.position(), machine.time().as_millis());
+                write!(out, "position {position}, time {time}, next expiry {expiry}")?;
+            }
+            "topics" => {
+                let prefix: String = args.option("prefix")?.unwrap_or_default();
+                let after = args.option::<String>("after")?.map(|after| TopicName::parse(&after)).transpose()?;
+                for info in machine.topics(&prefix, after.as_ref(), args.option("limit")?.unwrap_or(usize::MAX)) {
+                    writeln!(out, "{}", describe_topic(&info))?;
+                }
+            }
+            "history" => {
+                let range = HistoryRange {
+                    after: Position::new(args.option("after")?.unwrap_or(0)),
+                    before: args.option("before")?.map(Position::new),
+                    limit: args.option("limit")?.unwrap_or(usize::MAX),
+                    reverse: args.option("reverse")?.unwrap_or(false),
+                };
+                let slots = machine.history(&args.topic()?, range);
+                return slots.map_or(Ok("no such topic".into()), |slots| self.describe_slots(&slots));
+            }
+            "read" => {
+                let after = Position::new(args.option("after")?.unwrap_or(0));
+                let up_to = args.option("up_to")?.map_or(machine.position(), Position::new);
+                let limit = args.option("limit")?.unwrap_or(usize::MAX);
+                return self.describe_slots(&machine.read(&args.selection()?, after, up_to, limit));
+            }
+            "holes" => {
+                let after = Position::new(args.number("after")?);
+                let selection = args.selection()?;
+                for (name, hole) in machine.holes(&selection, after) {
+                    writeln!(out, "{name}: {}", describe_hole(hole))?;
+                }
+                if machine.forgot_deletions_after(after) && !selection.patterns.is_empty() {
+                    writeln!(out, "perhaps others, deleted long ago")?;
+                }
+            }
+            "tail" => {
+                let cursor = machine.tail(&args.topic()?, args.number("count")?);
+                write!(out, "{}", cursor.map_or("no such topic".into(), |cursor| cursor.to_string()))?;
+            }
+            "since" => {
+                let time = Timestamp::from_millis(args.number("ms")?);
+                write!(out, "{}", machine.since(&args.selection()?, time))?;
+            }
+            other => return Err(format!("no command {other:?}").into()),
+        }
+        Ok(out)
+    }
+}
+
+impl Runner {
+    fn apply(&mut self, command: Command) -> Fallible {
+        let time = Timestamp::from_millis(self.clock_ms);
+        let (outcomes, events) = self.replica.apply(&Entry { time, key_window: self.window, commands: vec![command] });
+        let mut out = String::new();
+        for outcome in &outcomes {
+            writeln!(out, "{} {}", self.replica.machine.applied(), describe_outcome(outcome))?;
+        }
+        for event in &events {
+            writeln!(out, "  → {}", describe_event(event))?;
+        }
+        Ok(out)
+    }
+
+    fn describe_slots(&self, slots: &[Slot]) -> Fallible {
+        let mut out = String::new();
+        for slot in slots {
+            let place = match slot {
+                Slot::Memory(_) => "memory",
+                Slot::Stored { .. } => "store",
+            };
+            let message = self.replica.fetch(slot);
+            let (position, topic, seq, value) = (message.position, &message.topic, message.seq, message.value.as_str());
+            writeln!(out, "{position} {topic}#{seq} {value} ({place})")?;
+        }
+        Ok(out)
+    }
+}
+
+/// Arguments that are taken one after the other, or by name.
+struct Args<'a>(&'a [Argument]);
+
+impl Args<'_> {
+    fn topic(&mut self) -> Fallible<TopicName> {
+        let Some((Argument::Positional(name), rest)) = self.0.split_first() else { return Err("which topic?".into()) };
+        self.0 = rest;
+        Ok(TopicName::parse(name)?)
+    }
+
+    fn position(&self, at: usize) -> Fallible<Position> {
+        let Some(Argument::Positional(number)) = self.0.get(at) else { return Err("a number is missing".into()) };
+        Ok(Position::new(number.parse()?))
+    }
+
+    fn option<T: std::str::FromStr<Err: Error + 'static>>(&self, wanted: &str) -> Fallible<Option<T>> {
+        let value = self.0.iter().find_map(|arg| match arg {
+            Argument::KeyValue(name, value) if name == wanted => Some(value),
+            _ => None,
+        });
+        Ok(value.map(|value| value.parse()).transpose()?)
+    }
+
+    fn number(&self, wanted: &str) -> Fallible<u64> {
+        Ok(self.option(wanted)?.ok_or_else(|| format!("{wanted}= is missing"))?)
+    }
+
+    fn retention(&self) -> Fallible<Retention> {
+        let change = RetentionChange {
+            max_messages: self.option("messages")?,
+            max_bytes: self.option("bytes")?,
+            max_age_seconds: self.option("age")?,
+        };
+        Ok(change.applied_to(Retention::default()))
+    }
+
+    /// Names and patterns: what holds a `*` is a pattern.
+    fn selection(&self) -> Fallible<Selection> {
+        let mut selection = Selection::default();
+        for arg in self.0 {
+            match arg {
+                Argument::Positional(text) if text.contains('*') => {
+                    selection.patterns.insert(Pattern::parse(text)?);
+                }
+                Argument::Positional(text) => {
+                    selection.topics.insert(TopicName::parse(text)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(selection)
+    }
+}
+
+fn message(arg: &Argument) -> Fallible<NewMessage> {
+    let (key, value) = match arg {
+        Argument::KeyValue(key, value) => (Some(IdempotencyKey::parse(key)?), value),
+        Argument::Positional(value) => (None, value),
+        _ => return Err("neither a value nor key=value".into()),
+    };
+    let value = JsonText::parse(&serde_json::to_string(value)?)?;
+    Ok(NewMessage::new(value, Headers::default(), None, key))
+}
+
+fn describe_outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(Reply::TopicCreated(info)) => format!("created: {}", describe_topic(info)),
+        Ok(Reply::TopicExists(info)) => format!("exists: {}", describe_topic(info)),
+        Ok(Reply::RetentionChanged(info)) => format!("changed: {}", describe_topic(info)),
+        Ok(Reply::TopicDeleted) => "deleted".into(),
+        Ok(Reply::Published(published)) => {
+            format!("published: {}", published.iter().map(describe_published).collect::<Vec<_>>().join(", "))
+        }
+        Ok(Reply::NodeAllotted(node)) => format!("allotted node {node}"),
+        Ok(Reply::Ticked) => "ticked".into(),
+        Err(Refusal::TopicExists { existing }) => format!(
+            "refused: the topic exists with {} messages, {} bytes, {} s",
+            existing.max_messages, existing.max_bytes, existing.max_age_seconds
+        ),
+        Err(refusal @ (Refusal::TopicNotFound | Refusal::KeyReused { .. })) => format!("refused: {refusal}"),
+    }
+}
+
+fn describe_topic(info: &TopicInfo) -> String {
+    let TopicInfo { name, messages, bytes, first_seq, next_seq, last_position, .. } = info;
+    let Retention { max_messages, max_bytes, max_age_seconds } = info.retention;
+    let created_at = info.created_at.as_millis();
+    format!(
+        "{name} of {created_at}: {messages}/{max_messages} messages, {bytes}/{max_bytes} bytes, {max_age_seconds} s, \
+         seqs {first_seq}..{next_seq}, last position {last_position}"
+    )
+}
+
+fn describe_published(published: &Published) -> String {
+    let Published { position, seq, created_at, repeated } = published;
+    format!("{position}#{seq} at {}{}", created_at.as_millis(), if *repeated { " (repeated)" } else { "" })
+}
+
+fn describe_event(event: &Event) -> String {
+    match event {
+        Event::TopicCreated { name, position } => format!("{name} created after {position}"),
+        Event::TopicDeleted { name, position } => format!("{name} deleted after {position}"),
+        Event::Published(message) => {
+            format!("{} {}#{} {}", message.position, message.topic, message.seq, message.value.as_str())
+        }
+    }
+}
+
+fn describe_hole(hole: Hole) -> String {
+    match hole {
+        Hole::Retention { first_available } => format!("evicted, first available {first_available}"),
+        Hole::Recreated { first_available } => format!("recreated, first available {first_available}"),
+        Hole::Deleted { missed } => format!("deleted, {}", if missed { "messages missed" } else { "none missed" }),
+    }
+}
