@@ -1,0 +1,131 @@
+//! The thread that writes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::LogOptions;
+use super::error::LogError;
+use super::record::Record;
+use super::segment::{self, Location, Segment};
+use super::shared::{Batch, Done, Shared, Written};
+
+/// Owns the end of the newest segment.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) dir: PathBuf,
+    pub(super) options: LogOptions,
+    pub(super) segment: Arc<Segment>,
+    /// The length of the segment.
+    pub(super) end: u64,
+    /// How much of it is on disk.
+    pub(super) confirmed: u64,
+    /// Kept between writes.
+    pub(super) buffer: Vec<u8>,
+    /// Those who wait for the write under way.
+    pub(super) waiting: VecDeque<Done>,
+}
+
+impl Writer {
+    /// Of one write, unless a single record is longer. Disks reach their throughput below it (measured: 256 KiB), and
+    /// who waits for the first record of a write waits for all of it.
+    const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+    /// Runs until the log is closed or fails. What was queued meanwhile leaves together, so the slower the disk, the
+    /// larger the groups: no timer is needed.
+    pub(super) fn run(mut self) {
+        while let Some(Batch { records, waiting }) = self.shared.next_batch(Self::BATCH_BYTES_MAX) {
+            self.waiting = waiting;
+            let outcome = self.write(&records).and_then(|()| {
+                while let Some(done) = self.waiting.pop_front() {
+                    done(Ok(()));
+                }
+                self.delete_purged()
+            });
+            if let Err(error) = outcome {
+                return self.fail(error.into());
+            }
+        }
+    }
+
+    fn fail(&mut self, error: io::Error) {
+        self.shared.fail(error, std::mem::take(&mut self.waiting));
+    }
+
+    fn write(&mut self, records: &[Record]) -> Result<(), LogError> {
+        if self.end >= self.options.segment_bytes {
+            self.roll()?;
+        }
+        self.buffer.clear();
+        let mut locations = Vec::with_capacity(records.len());
+        for record in records {
+            let start = self.buffer.len();
+            record.encode(self.segment.salt, self.confirmed, &mut self.buffer);
+            locations.push(Location {
+                segment: self.segment.number,
+                offset: self.end + start as u64,
+                bytes: self.buffer.len() - start,
+            });
+        }
+        self.segment.file.write_all_at(&self.buffer, self.end).map_err(LogError::io("write", &self.segment.path))?;
+        self.end += self.buffer.len() as u64;
+        self.buffer.shrink_to(Self::BATCH_BYTES_MAX);
+        let fsync = if self.waiting.is_empty() { None } else { self.sync()? };
+        self.shared.note(&Written { records, locations: &locations, fsync });
+        Ok(())
+    }
+
+    /// How long it took; None if there was nothing to sync. Never tried again after an error.
+    fn sync(&mut self) -> Result<Option<Duration>, LogError> {
+        if self.confirmed == self.end {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        (self.options.sync)(&self.segment.file).map_err(LogError::io("sync", &self.segment.path))?;
+        self.confirmed = self.end;
+        Ok(Some(start.elapsed()))
+    }
+
+    /// Continues in a new segment. The old one is on disk before, so that only the newest can have a torn end.
+    fn roll(&mut self) -> Result<(), LogError> {
+        if let Some(took) = self.sync()? {
+            self.shared.note(&Written { records: &[], locations: &[], fsync: Some(took) });
+        }
+        let state = self.shared.written_state();
+        let (segment, body) = Segment::create(&self.dir, self.segment.number + 1, self.end, &state)?;
+        self.segment = Arc::new(segment);
+        self.end = body;
+        self.confirmed = body;
+        self.shared.add_segment(Arc::clone(&self.segment), body);
+        Ok(())
+    }
+
+    /// Deletes the segments that hold purged entries only, once the mark that says so is on disk.
+    fn delete_purged(&mut self) -> Result<(), LogError> {
+        while self.confirmed == self.end
+            && let Some(segment) = self.shared.purged_segment()
+        {
+            let bytes = segment.file.metadata().map_err(LogError::io("inspect", &segment.path))?.len();
+            segment::delete(&self.dir, segment.number)?;
+            self.shared.remove_segment(segment.number, bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fail(io::Error::other("the log's writer panicked"));
+        }
+    }
+}
+
+/// Syncs the data of a file and what is needed to read it back, such as its length.
+pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
