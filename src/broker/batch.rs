@@ -1,0 +1,135 @@
+//! Encoded frames one behind the other, and where each of them ends.
+
+use bytes::Bytes;
+
+use crate::domain::Position;
+
+/// The broker's own order: one number for each event delivered into logs, messages and others alike. A position can't
+/// take its place, for the deletion of a topic shares that of the message before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tick(u64);
+
+impl Tick {
+    pub(super) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The one before; there is one before every frame.
+    pub(super) const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    tick: Tick,
+    position: Position,
+    /// Where its bytes end.
+    end: usize,
+}
+
+/// Frames in order of their ticks. Never empty once it is in a ring.
+#[derive(Debug, Default)]
+pub(super) struct Frames<B> {
+    bytes: B,
+    index: Vec<Frame>,
+}
+
+/// Frames that are still being added to.
+pub(super) type Chunk = Frames<Vec<u8>>;
+/// Frames that never change again and are written as they are, to every subscriber.
+pub(super) type Batch = Frames<Bytes>;
+
+/// Some frames on their way to one subscriber.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) bytes: Bytes,
+    pub(super) frames: usize,
+    /// Of the last frame.
+    pub(super) tick: Tick,
+    /// Of the last frame.
+    pub(super) position: Position,
+}
+
+impl<B: AsRef<[u8]>> Frames<B> {
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The tick of the last frame.
+    pub(super) fn last(&self) -> Tick {
+        self.index.last().map_or_else(Tick::default, |frame| frame.tick)
+    }
+
+    /// The tick of the first frame after `after`.
+    pub(super) fn first_after(&self, after: Tick) -> Option<Tick> {
+        self.index.get(self.count_until(after)).map(|frame| frame.tick)
+    }
+
+    /// Copies the frames after `after`, up to and including `until`, while `out` stays within `bytes_max`; a frame that
+    /// is larger than that is copied if it is the first.
+    pub(super) fn copy(&self, after: Tick, until: Tick, bytes_max: usize, out: &mut Vec<u8>) -> Option<Copied> {
+        let skipped = self.count_until(after);
+        let start = self.end_of(skipped);
+        let room = bytes_max.saturating_sub(out.len());
+        let rest = self.index.get(skipped..)?;
+        let fitting = rest.partition_point(|frame| frame.tick <= until && frame.end - start <= room);
+        let frames = if out.is_empty() { fitting.max(1) } else { fitting };
+        let last = rest.get(frames.checked_sub(1)?).filter(|frame| frame.tick <= until)?;
+        out.extend_from_slice(self.bytes.as_ref().get(start..last.end)?);
+        Some(Copied { frames, tick: last.tick, position: last.position })
+    }
+
+    fn count_until(&self, tick: Tick) -> usize {
+        self.index.partition_point(|frame| frame.tick <= tick)
+    }
+
+    /// Where the first `count` frames end.
+    fn end_of(&self, count: usize) -> usize {
+        count.checked_sub(1).and_then(|last| self.index.get(last)).map_or(0, |frame| frame.end)
+    }
+}
+
+/// What [`Frames::copy`] copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copied {
+    pub(super) frames: usize,
+    /// Of the last frame.
+    pub(super) tick: Tick,
+    /// Of the last frame.
+    pub(super) position: Position,
+}
+
+impl Chunk {
+    pub(super) fn push(&mut self, tick: Tick, position: Position, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.index.push(Frame { tick, position, end: self.bytes.len() });
+    }
+
+    pub(super) fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn seal(mut self) -> Batch {
+        // A batch may be kept for a while; the slack of a growing vector would double it.
+        self.index.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        Batch { bytes: Bytes::from(self.bytes), index: self.index }
+    }
+}
+
+impl Batch {
+    /// What keeping it costs, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        self.bytes.len() + self.index.len() * size_of::<Frame>() + size_of::<Self>()
+    }
+
+    /// The frames after `after`, without copying them.
+    pub(super) fn after(&self, after: Tick) -> Option<Run> {
+        let skipped = self.count_until(after);
+        let frames = self.len() - skipped;
+        let last = self.index.last().filter(|_| frames > 0)?;
+        let bytes = self.bytes.slice(self.end_of(skipped)..);
+        Some(Run { bytes, frames, tick: last.tick, position: last.position })
+    }
+}
