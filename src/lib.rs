@@ -5,5 +5,6 @@
 pub mod broker;
 pub mod config;
 pub mod domain;
+pub mod rpc;
 pub mod state;
 pub mod storage;

@@ -1,0 +1,24 @@
+//! This node, as its connections present it.
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::secret::Secret;
+use crate::domain::NodeId;
+
+/// This node, as its connections present it to other nodes, and what their tasks hang on. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    /// The cluster it belongs to; `None` until it has joined one.
+    pub cluster: Option<Uuid>,
+    /// Its number; `None` until it has joined a cluster.
+    pub node: Option<NodeId>,
+    /// With a secret both sides of every connection prove that they know it, and every frame is tagged. Without, anyone
+    /// who reaches the peer port is a peer.
+    pub secret: Option<Secret>,
+    /// Every task of a connection runs in here, so that stopping can wait for them.
+    pub tasks: TaskTracker,
+    /// Ends every connection at once.
+    pub stop: CancellationToken,
+}
