@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod config;
+pub mod consensus;
 pub mod domain;
 pub mod rpc;
 pub mod state;

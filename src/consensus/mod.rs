@@ -1,0 +1,392 @@
+//! Consensus: one order of entries, the same on a majority of disks before anybody sees it.
+//!
+//! The only place that names openraft. It binds together the log and the store ([`storage`](crate::storage)), the
+//! machine ([`state`](crate::state)) and the broker, and gives the layer above a small vocabulary: propose commands,
+//! read the [`Replica`], follow who leads.
+//!
+//! ```text
+//! propose → proposer → openraft ─→ log_storage → storage::Log     (flushed, here and on a majority)
+//!                         │  └──→ network → rpc                   (followers; receive.rs at their end)
+//!                         └ committed → state_machine → replica → state::Machine → broker
+//!                          compaction → checkpoint: replica → storage::Store, then the log is purged
+//! ```
+//!
+//! Invariants:
+//! - An entry is answered only when it is flushed on a majority of the voters and applied here.
+//! - Applying does no I/O. What is applied but not yet in the store is in the log: the log is never purged above the
+//!   last checkpoint.
+//! - Nothing in here looks into a command, or decides by its own clock what a command comes to.
+
+mod checkpoint;
+mod codec;
+mod compaction;
+mod entry;
+mod log_storage;
+mod membership;
+mod network;
+mod options;
+mod peers;
+mod proposer;
+mod receive;
+mod recovery;
+mod replica;
+mod snapshot;
+mod state_machine;
+#[cfg(test)]
+mod suite;
+mod types;
+pub(crate) mod wire;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::error;
+use uuid::Uuid;
+
+pub use self::checkpoint::CheckpointOptions;
+pub use self::codec::CodecError;
+pub use self::compaction::CompactionError;
+use self::log_storage::LogStorage;
+pub use self::membership::VOTERS_MAX;
+use self::network::Network;
+pub use self::options::{Options, Timing};
+pub use self::peers::Peers;
+pub use self::proposer::ProposeError;
+use self::proposer::Proposer;
+pub use self::recovery::{Recovered, RecoveryError, recover};
+pub use self::replica::{Progress, Replica};
+use self::snapshot::Exports;
+pub use self::snapshot::SnapshotError;
+use self::state_machine::StateMachine;
+pub use self::types::Member;
+use self::types::{LogId, Raft};
+use self::wire::Offer;
+pub use self::wire::Proposed;
+use crate::broker::Feed;
+use crate::domain::{LogIndex, NodeId};
+use crate::state::EncodedCommand;
+use crate::storage::{Log, LogMetrics};
+
+/// The engine could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The directory for snapshots.
+    #[error("the directory for snapshots could not be prepared")]
+    Exports(#[source] std::io::Error),
+    /// The timing makes no sense.
+    #[error("the timing of elections: {0}")]
+    Timing(String),
+    /// What is on disk contradicts itself.
+    #[error("consensus could not be started from what is on disk: {0}")]
+    Storage(String),
+}
+
+/// A running member of the cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Consensus {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cluster: Uuid,
+    node: NodeId,
+    member: Member,
+    raft: Raft,
+    replica: Replica,
+    proposer: Proposer,
+    exports: Exports,
+    peers: Peers,
+    log: Log,
+    incoming_dir: PathBuf,
+    timing: Timing,
+    /// Held while a snapshot is fetched and installed.
+    installing: tokio::sync::Mutex<()>,
+    /// When the leader was heard of last.
+    heard: Mutex<Instant>,
+}
+
+/// What a node knows of the cluster's leadership.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// Raft's current term.
+    pub term: u64,
+    /// The leader, as far as known. A node that is cut off goes on believing in the last one.
+    pub leader: Option<NodeId>,
+    /// The last entry that a majority is known to hold.
+    pub committed: Option<u64>,
+    /// This node's last entry.
+    pub last: Option<u64>,
+    /// The last entry that this node has dropped from its log.
+    pub purged: Option<u64>,
+    /// Whether the engine has stopped for good.
+    pub stopped: bool,
+}
+
+/// What a member is to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It proposes; everybody else follows.
+    Leader,
+    /// It votes, and its disk counts.
+    Follower,
+    /// It only reads along.
+    Learner,
+}
+
+impl Consensus {
+    /// Starts the engine on what [`recover`] found. It founds a cluster of its own if `found` and the disk is empty.
+    ///
+    /// Tasks run in `tasks` until `stop`; a storage fault cancels `stop` itself.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing has been changed on disk.
+    pub async fn start(
+        options: Options,
+        recovered: Recovered,
+        feed: Feed,
+        found: bool,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let Options { cluster, node, member, peers, timing, key_window, checkpoint, export_dir, incoming_dir } =
+            options;
+        let config = options::config(cluster, timing).map_err(|error| StartError::Timing(error.to_string()))?;
+        let Recovered { log, store, machine, stored } = recovered;
+        let replica = Replica::new(machine, stored, store);
+        let exports = Exports::open(export_dir).map_err(StartError::Exports)?;
+        let network = Network {
+            peers: peers.clone(),
+            replica: replica.clone(),
+            exports: exports.clone(),
+            own_address: member.peer.clone(),
+        };
+        let machine = StateMachine::new(replica.clone(), exports.clone(), checkpoint, feed, incoming_dir.clone());
+        let raft = Raft::new(node, Arc::new(config), network, LogStorage::new(log.clone()), machine)
+            .await
+            .map_err(|error| StartError::Storage(error.to_string()))?;
+        let (proposer, proposing) = Proposer::new(raft.clone(), key_window);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(proposing));
+
+        let inner = Inner {
+            cluster,
+            node,
+            member,
+            raft: raft.clone(),
+            replica: replica.clone(),
+            proposer,
+            exports: exports.clone(),
+            peers,
+            log: log.clone(),
+            incoming_dir,
+            timing,
+            installing: tokio::sync::Mutex::default(),
+            heard: Mutex::new(Instant::now()),
+        };
+        let consensus = Self { inner: Arc::new(inner) };
+        if found {
+            consensus.found().await;
+        }
+        tasks.spawn(stop.clone().run_until_cancelled_owned(consensus.clone().tend_members()));
+        tasks.spawn(async move {
+            let ended = compaction::run(&raft, &log, &replica, &exports, checkpoint, stop.clone()).await;
+            if let Err(error) = ended
+                && !(stop.is_cancelled() && matches!(error, CompactionError::Stopped))
+            {
+                error!(error = &error as &dyn std::error::Error, "stopping: what is in memory can't be moved to disk");
+                stop.cancel();
+            }
+        });
+        Ok(consensus)
+    }
+
+    /// Proposes encoded commands, in one entry and in this order; answers when they are applied here.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]: it tells whether the commands may have been done.
+    pub async fn propose(&self, commands: Vec<EncodedCommand>) -> Result<Proposed, ProposeError> {
+        self.inner.proposer.propose(commands).await
+    }
+
+    /// What this node has applied.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.inner.replica
+    }
+
+    /// What the log counts.
+    #[must_use]
+    pub fn log_metrics(&self) -> LogMetrics {
+        self.inner.log.metrics()
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster(&self) -> Uuid {
+        self.inner.cluster
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// How others reach this node.
+    #[must_use]
+    pub fn member(&self) -> &Member {
+        &self.inner.member
+    }
+
+    /// How this node reaches others.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.inner.peers
+    }
+
+    /// The leader and how to reach it, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<(NodeId, Member)> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        let member = metrics.membership_config.membership().get_node(&leader)?;
+        Some((leader, member.clone()))
+    }
+
+    /// Every member and what it is to the cluster.
+    #[must_use]
+    pub fn roles(&self) -> Vec<(NodeId, Member, Role)> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let role = |node: NodeId| match () {
+            () if metrics.current_leader == Some(node) => Role::Leader,
+            () if membership.voter_ids().any(|voter| voter == node) => Role::Follower,
+            () => Role::Learner,
+        };
+        membership.nodes().map(|(node, member)| (*node, member.clone(), role(*node))).collect()
+    }
+
+    /// What is known of leadership and commitment now.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        leadership(&metrics)
+    }
+
+    /// Whether this node is in touch with a leader: it has heard from it, or leads and a majority has heard from it,
+    /// within the time in which it would stand for election itself.
+    #[must_use]
+    pub fn hears_leader(&self) -> bool {
+        let patience = self.inner.timing.election_max * 2;
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        match metrics.current_leader {
+            Some(leader) if leader == self.inner.node => {
+                let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+                alone || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < patience)
+            }
+            Some(_) => self.inner.heard.lock().expect("nothing panics under this lock").elapsed() < patience,
+            None => false,
+        }
+    }
+
+    /// Waits until `done` holds of the leadership, which it is asked each time something changes. `false`: the engine has
+    /// ended, so nothing changes any more.
+    pub async fn wait(&self, mut done: impl FnMut(&Leadership) -> bool) -> bool {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            if done(&leadership(&metrics.borrow_and_update())) {
+                return true;
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until what this node had on disk when it started is known to be committed, and is applied.
+    pub async fn recovered(&self) {
+        // Not openraft's `wait_for_recovery`: that waits for a moment at which everything is committed, and under load a
+        // follower's last entry never is.
+        let on_disk = self.inner.log.state().last().map(LogIndex::get);
+        self.wait(|now| now.stopped || (now.committed.is_some() && now.committed >= on_disk.min(now.last))).await;
+    }
+
+    /// The position of the last message that a majority has committed, if this node is confirmed to lead.
+    pub async fn confirmed_position(&self) -> Option<crate::domain::Position> {
+        let confirmed = self.inner.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
+        tokio::time::timeout(MAJORITY_TIMEOUT, confirmed).await.ok()?.ok()?;
+        Some(self.progress().borrow().position)
+    }
+
+    /// Follows what is applied.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.inner.replica.progress()
+    }
+
+    /// A snapshot for a node that has lost its store, and has purged its log up to `purged`.
+    async fn offer_snapshot(&self, purged: Option<LogId>) -> Result<Offer, SnapshotError> {
+        let Inner { raft, replica, exports, .. } = &*self.inner;
+        if replica.stored().applied < purged && replica.read_state(|state| state.applied) >= purged {
+            // By way of Raft, so that the node stops if its store can't be written.
+            let _ = raft.trigger().snapshot().await;
+            let _ = raft.wait(Some(CHECKPOINT_TIMEOUT)).metrics(|now| now.snapshot >= purged, "a checkpoint").await;
+        }
+        exports.offer(replica, purged).await
+    }
+
+    /// Hands leadership to the voter that is furthest, if this node leads others, and waits until it does lead.
+    pub async fn hand_over(&self) {
+        let Some(successor) = self.successor() else { return };
+        if self.inner.raft.trigger().transfer_leader(successor).await.is_ok() {
+            let elsewhere = self.wait(|now| now.stopped || now.leader.is_some_and(|leader| leader != self.inner.node));
+            let _ = tokio::time::timeout(MAJORITY_TIMEOUT, elsewhere).await;
+        }
+    }
+
+    /// Stops the engine.
+    pub async fn shut_down(&self) {
+        let _ = self.inner.raft.shutdown().await;
+    }
+
+    /// The voter that is furthest, if this node leads others.
+    fn successor(&self) -> Option<NodeId> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref()?;
+        let voters = metrics.membership_config.membership().voter_ids();
+        voters
+            .filter(|voter| *voter != self.inner.node)
+            .filter_map(|voter| Some(((*replication.get(&voter)?)?, voter)))
+            .max()
+            .map(|(_, voter)| voter)
+    }
+}
+
+/// For a checkpoint that another node waits for.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For hearing from a majority once, and flushing a vote; beyond this the cluster is not healthy.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn leadership(metrics: &types::Metrics) -> Leadership {
+    Leadership {
+        term: metrics.current_term,
+        leader: metrics.current_leader,
+        committed: metrics.cluster_committed.map(|committed| committed.index),
+        last: metrics.last_log_index,
+        purged: metrics.purged.map(|purged| purged.index),
+        stopped: metrics.running_state.is_err(),
+    }
+}

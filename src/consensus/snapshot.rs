@@ -1,0 +1,202 @@
+//! Snapshots for nodes that the log doesn't reach any more.
+//!
+//! A snapshot is the store's rows at one checkpoint, exported into one file that never changes. Whoever needs it reads
+//! the file piece by piece, at its own pace, and can go on after a break: the leader only tells a follower *that* it
+//! should ([`install`] follows), and a node whose store is lost asks by itself before it takes part again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::fs;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+use tracing::info;
+
+use super::codec::{self, CodecError};
+use super::replica::{Replica, Stored};
+use super::types::{LogId, SnapshotMeta};
+use super::wire::{Offer, ReadSnapshot, SnapshotPiece, kind};
+use crate::rpc::{CallError, Peer};
+use crate::state::{Machine, RestoreError, rows};
+use crate::storage::{Store, StoreError};
+
+/// In bytes. A piece takes well under its deadline on a slow link, and its copy is all the memory a transfer needs.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// For one piece. 1 MiB in 10 s is 100 KB/s: below that a follower could not keep up anyway.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A snapshot could not be fetched or taken over. Trying again is safe.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// The peer that keeps it didn't answer.
+    #[error("the snapshot's source doesn't answer")]
+    Source(#[from] CallError),
+    /// Its answer made no sense.
+    #[error("the snapshot's source answers in another version")]
+    Wire(#[from] CodecError),
+    /// The source has dropped the snapshot meanwhile; there is a newer one.
+    #[error("the snapshot is gone at its source")]
+    Gone,
+    /// A piece arrived damaged.
+    #[error("a piece of the snapshot was damaged on its way")]
+    Damaged,
+    /// The file could not be written or read.
+    #[error("the snapshot's file")]
+    File(#[from] io::Error),
+    /// The store could not be written or read.
+    #[error("the snapshot's store")]
+    Store(#[from] StoreError),
+    /// Its rows contradict one another.
+    #[error("the snapshot's rows can't be read: {0}")]
+    Rows(String),
+    /// The source has nothing to offer.
+    #[error("the source offers no snapshot")]
+    NoOffer,
+}
+
+/// The snapshot that this node keeps ready for others: the last one exported, as long as the log
+/// continues it.
+#[derive(Clone, Debug)]
+pub(super) struct Exports {
+    dir: PathBuf,
+    current: Arc<std::sync::Mutex<Option<(Offer, PathBuf)>>>,
+    /// Held while one is being made.
+    exporting: Arc<Mutex<()>>,
+}
+
+impl Exports {
+    /// Drops what an earlier run left in `dir`.
+    pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self { dir, current: Arc::default(), exporting: Arc::default() })
+    }
+
+    /// What the snapshot at hand holds. Followers are told of this one rather than of the newest checkpoint, so that a
+    /// broken transfer goes on where it stopped.
+    pub(super) fn at_hand(&self) -> Option<SnapshotMeta> {
+        self.current.lock().expect(LOCK).as_ref().map(|(offer, _)| offer.meta.clone())
+    }
+
+    /// Forgets the snapshot at hand if the log, which is about to be purged up to `entry`, won't continue it.
+    pub(super) fn forget_before(&self, entry: u64) {
+        let mut current = self.current.lock().expect(LOCK);
+        if let Some((_, file)) =
+            current.take_if(|(offer, _)| offer.meta.last_log_id.is_none_or(|last| last.index < entry))
+        {
+            // What can't be removed now is removed at the next start.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    /// A snapshot that holds at least everything up to `least`: the one at hand, or else a new one.
+    pub(super) async fn offer(&self, replica: &Replica, least: Option<LogId>) -> Result<Offer, SnapshotError> {
+        let _alone = self.exporting.lock().await;
+        if let Some((offer, _)) = self.current.lock().expect(LOCK).as_ref()
+            && offer.meta.last_log_id >= least
+        {
+            return Ok(offer.clone());
+        }
+        // No checkpoint may come between the rows and what they are said to hold.
+        let _move = replica.begin_move().await;
+        let meta: SnapshotMeta = replica.stored().into();
+        let last = meta.last_log_id.ok_or(SnapshotError::NoOffer)?;
+        let file = self.dir.join(format!("{}.snapshot", last.index));
+        let (store, path) = (replica.store(), file.clone());
+        let export = tokio::task::spawn_blocking(move || store.export(&path)).await.expect("an export never panics")?;
+        info!(entry = last.index, bytes = export.bytes, "exported a snapshot");
+        let offer = Offer { meta, bytes: export.bytes, digest: export.digest };
+        let old = self.current.lock().expect(LOCK).replace((offer.clone(), file));
+        if let Some((_, old)) = old {
+            let _ = fs::remove_file(old).await;
+        }
+        Ok(offer)
+    }
+
+    pub(super) async fn read(&self, request: &ReadSnapshot) -> io::Result<SnapshotPiece> {
+        let path = match self.current.lock().expect(LOCK).as_ref() {
+            Some((offer, path)) if offer.digest == request.digest => path.clone(),
+            _ => return Ok(SnapshotPiece { data: None, crc32c: 0 }),
+        };
+        let mut file = fs::File::open(path).await?;
+        file.seek(io::SeekFrom::Start(request.offset)).await?;
+        let mut data = Vec::with_capacity(PIECE_BYTES);
+        file.take(PIECE_BYTES as u64).read_to_end(&mut data).await?;
+        Ok(SnapshotPiece { crc32c: crc32c::crc32c(&data), data: Some(Bytes::from(data)) })
+    }
+}
+
+const LOCK: &str = "nothing panics under this lock";
+
+/// Reads an offered snapshot from its source into `dir`, going on where an earlier attempt stopped.
+pub(super) async fn fetch(source: &Peer, offer: &Offer, dir: &Path) -> Result<PathBuf, SnapshotError> {
+    fs::create_dir_all(dir).await?;
+    let name: String = offer.digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let path = dir.join(name);
+    let mut others = fs::read_dir(dir).await?;
+    while let Some(other) = others.next_entry().await? {
+        if other.path() != path {
+            fs::remove_file(other.path()).await?;
+        }
+    }
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(&path).await?;
+    let mut offset = file.metadata().await?.len();
+    while offset < offer.bytes {
+        let request = codec::encode(&ReadSnapshot { digest: offer.digest, offset });
+        let reply = source.call(kind::READ_SNAPSHOT, request, PIECE_TIMEOUT).await?;
+        let piece: SnapshotPiece = codec::decode(&reply)?;
+        let data = piece.data.ok_or(SnapshotError::Gone)?;
+        if data.is_empty() || crc32c::crc32c(&data) != piece.crc32c {
+            return Err(SnapshotError::Damaged);
+        }
+        file.write_all(&data).await?;
+        offset += data.len() as u64;
+    }
+    file.flush().await?;
+    Ok(path)
+}
+
+/// Makes a received snapshot this node's state, on disk and in memory.
+pub(super) async fn install(replica: &Replica, file: PathBuf, meta: &SnapshotMeta) -> io::Result<()> {
+    let _move = replica.begin_move().await;
+    let old = replica.store();
+    let imported = tokio::task::spawn_blocking(move || import(&old, &file)).await.expect("an import never panics");
+    let (store, machine, stored) = imported.map_err(io::Error::other)?;
+    if SnapshotMeta::from(stored.clone()) != *meta {
+        return Err(io::Error::other("the snapshot holds another state than was offered"));
+    }
+    info!(entry = meta.last_log_id.map(|last| last.index), "installed a snapshot");
+    replica.replace(machine, stored, store);
+    Ok(())
+}
+
+/// Replaces a store's rows by the content of `file`, and reads them.
+pub(super) fn import(store: &Store, file: &Path) -> Result<(Store, Machine, Stored), SnapshotError> {
+    let store = store.import(file);
+    // Used up, or damaged: then the next attempt must not go on with it.
+    std::fs::remove_file(file)?;
+    let store = store?;
+    let (machine, stored) = load(&store)?;
+    Ok((store, machine, stored))
+}
+
+/// Reads the machine and what Raft wants to know from a store.
+pub(super) fn load(store: &Store) -> Result<(Machine, Stored), SnapshotError> {
+    let stored = match store.get(&[rows::RESERVED_CONSENSUS])? {
+        Some(row) => codec::decode(&row)?,
+        // A store without rows is that of a node that has not applied anything.
+        None => return Ok((Machine::new(), Stored::default())),
+    };
+    let machine = Machine::restore(store.all()).map_err(|error| match error {
+        RestoreError::Read(error) => SnapshotError::Store(error),
+        error => SnapshotError::Rows(error.to_string()),
+    })?;
+    Ok((machine, stored))
+}

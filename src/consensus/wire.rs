@@ -1,0 +1,223 @@
+//! The messages between nodes: their numbers on the wire and their bodies.
+//!
+//! Bodies are postcard of the types below, which are openraft's where those serialize well. Appends have a form of
+//! their own, so that entries are copied once.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use super::codec::{CodecError, decode, encode};
+use super::types::{LogId, Member, SnapshotMeta, TypeConfig, Vote};
+use crate::domain::{LogIndex, NodeId};
+use crate::state::Outcome;
+
+/// The numbers of the requests. Never reused for another meaning.
+pub(crate) mod kind {
+    pub(crate) const APPEND: u8 = 1;
+    pub(crate) const VOTE: u8 = 2;
+    pub(crate) const PRE_VOTE: u8 = 3;
+    pub(crate) const TRANSFER_LEADER: u8 = 4;
+    pub(crate) const INSTALL_SNAPSHOT: u8 = 5;
+    pub(crate) const OPEN_SNAPSHOT: u8 = 6;
+    pub(crate) const READ_SNAPSHOT: u8 = 7;
+    pub(crate) const PROPOSE: u8 = 8;
+    pub(crate) const JOIN: u8 = 9;
+    pub(crate) const ANNOUNCE: u8 = 10;
+    pub(crate) const STATUS: u8 = 11;
+    pub(crate) const COMMITTED: u8 = 12;
+}
+
+/// Everything of an append request but its entries.
+#[derive(Debug, Serialize, Deserialize)]
+struct AppendHead {
+    session: u64,
+    vote: Vote,
+    prev_log_id: Option<LogId>,
+    leader_commit: Option<LogId>,
+}
+
+/// An append, and the replication session it belongs to. After a conflict the follower drops what is left of a session.
+pub(super) fn encode_append(session: u64, request: &AppendEntriesRequest<TypeConfig>) -> Bytes {
+    let head = AppendHead {
+        session,
+        vote: request.vote,
+        prev_log_id: request.prev_log_id,
+        leader_commit: request.leader_commit,
+    };
+    let head = encode(&head);
+    let entries: Vec<Bytes> = request.entries.iter().map(super::entry::encode).collect();
+    let len = entries.iter().map(|entry| 4 + entry.len()).sum::<usize>();
+    let mut out = BytesMut::with_capacity(4 + head.len() + len);
+    put_framed(&mut out, &head);
+    entries.iter().for_each(|entry| put_framed(&mut out, entry));
+    out.freeze()
+}
+
+pub(super) fn decode_append(mut bytes: Bytes) -> Result<(u64, AppendEntriesRequest<TypeConfig>), CodecError> {
+    let AppendHead { session, vote, prev_log_id, leader_commit } = decode(&get_framed(&mut bytes)?)?;
+    let mut index = prev_log_id.map_or(0, |prev| prev.index + 1);
+    let mut entries = Vec::new();
+    while bytes.has_remaining() {
+        let entry = get_framed(&mut bytes)?;
+        entries.push(super::entry::decode(index, &entry).map_err(|_| CodecError(None))?);
+        index += 1;
+    }
+    Ok((session, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
+}
+
+fn put_framed(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u32(u32::try_from(bytes.len()).expect("a frame is far below 4 GiB"));
+    out.put_slice(bytes);
+}
+
+fn get_framed(bytes: &mut Bytes) -> Result<Bytes, CodecError> {
+    let len = bytes.try_get_u32().map_err(|_| CodecError(None))?;
+    let len = usize::try_from(len).map_err(|_| CodecError(None))?;
+    if len > bytes.len() {
+        return Err(CodecError(None));
+    }
+    Ok(bytes.split_to(len))
+}
+
+/// How an append ended: the last log id that is flushed, or why the session is over.
+pub(super) type AppendReply = StreamAppendResult<TypeConfig>;
+
+/// Commands that a follower passes on to the leader, each encoded.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Propose {
+    pub(crate) commands: Vec<Bytes>,
+}
+
+/// What the leader answers to [`Propose`].
+pub(crate) type ProposeReply = Result<Proposed, ProposeRefused>;
+
+/// The commands are applied on the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposed {
+    /// The entry they came to stand in; one outcome for each command. Whoever asked has to reach this index before it
+    /// answers its own client.
+    pub index: LogIndex,
+    /// In the order of the commands.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Why the leader's answer holds no outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ProposeRefused {
+    /// Nothing was proposed: the node doesn't lead, or has lost its quorum.
+    NotLeader,
+    /// The entry was appended, and may or may not be committed.
+    Unknown,
+    /// Nothing was proposed: the node is stopping.
+    Stopping,
+}
+
+/// An empty node asks to be let in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) member: Member,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum JoinReply {
+    /// The identity to write down before anything else.
+    Accepted { cluster: [u8; 16], node: NodeId },
+    /// Ask the leader, whose peer address this is, or again when there is one.
+    Elsewhere { leader: Option<String> },
+}
+
+/// A node with an identity tells where it is reached; as a learner, if it isn't a member yet.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Announce {
+    pub(crate) node: NodeId,
+    pub(crate) member: Member,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum AnnounceReply {
+    /// The membership holds the node under these addresses.
+    Done,
+    /// Ask the leader, whose peer address this is, or again when there is one.
+    Elsewhere { leader: Option<String> },
+}
+
+/// A snapshot that a node keeps ready to be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) bytes: u64,
+    /// SHA-256 of the whole, which also names it.
+    pub(crate) digest: [u8; 32],
+}
+
+/// The leader tells a lagging follower to fetch a snapshot and install it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct InstallSnapshot {
+    pub(super) vote: Vote,
+    pub(super) offer: Offer,
+    /// Where to read it.
+    pub(super) source: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReadSnapshot {
+    pub(super) digest: [u8; 32],
+    pub(super) offset: u64,
+}
+
+/// A piece of a snapshot; `None` if the node doesn't keep that snapshot any more.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SnapshotPiece {
+    pub(super) data: Option<Bytes>,
+    pub(super) crc32c: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+    use openraft::entry::RaftEntry as _;
+    use proptest::prelude::*;
+
+    use super::super::types::{Proposal, RaftEntry};
+    use super::*;
+
+    fn log_id(term: u64, index: u64) -> LogId {
+        openraft::LogId { leader_id: term.into(), index }
+    }
+
+    #[test]
+    fn an_append_comes_back_as_it_was_sent() {
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Proposal(Bytes::from_static(b"payload"))),
+            EntryPayload::Membership(openraft::Membership::new_with_defaults(
+                vec![[NodeId::new(1)].into()],
+                [NodeId::new(2)],
+            )),
+        ];
+        let entries = (5..).zip(payloads).map(|(index, payload)| RaftEntry::new(log_id(3, index), payload)).collect();
+        let request = AppendEntriesRequest {
+            vote: Vote::new_committed(3, NodeId::new(1)),
+            prev_log_id: Some(log_id(2, 4)),
+            entries,
+            leader_commit: Some(log_id(2, 3)),
+        };
+        let (session, read) = decode_append(encode_append(7, &request)).expect("an append");
+        assert_eq!(session, 7);
+        assert_eq!(format!("{read:?}"), format!("{request:?}"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes: Vec<u8>) {
+            let _ = decode_append(Bytes::from(bytes.clone()));
+            let _ = decode::<AppendReply>(&bytes);
+            let _ = decode::<openraft::raft::VoteRequest<TypeConfig>>(&bytes);
+            let _ = decode::<Propose>(&bytes);
+            let _ = decode::<ProposeReply>(&bytes);
+            let _ = decode::<JoinReply>(&bytes);
+            let _ = decode::<InstallSnapshot>(&bytes);
+        }
+    }
+}
