@@ -6,6 +6,8 @@ pub mod broker;
 pub mod config;
 pub mod consensus;
 pub mod domain;
+pub mod node;
+pub mod peer;
 pub mod rpc;
 pub mod state;
 pub mod storage;

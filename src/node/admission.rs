@@ -1,0 +1,126 @@
+//! Coming into the cluster: asking to be let in, and telling where this node is reached.
+
+use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{Node, NodeError};
+use crate::consensus::wire::{self, Announce, AnnounceReply, Join, JoinReply, kind};
+use crate::consensus::{Member, Peers};
+use crate::rpc::Lane;
+use crate::storage::Identity;
+
+/// Between two attempts to join or to announce.
+const KNOCK_EVERY: Duration = Duration::from_millis(500);
+
+/// For an answer to either: the leader commits an entry for it.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Tells the leader where this node is reached until the membership says so, and remembers where the others are.
+    pub(super) async fn announce(self) {
+        let (consensus, dir) = (&self.inner.consensus, &self.inner.dir);
+        let mut known = Vec::new();
+        while !self.inner.stop.is_cancelled() {
+            let members = consensus.roles();
+            let others: Vec<String> = members
+                .iter()
+                .filter(|(id, ..)| *id != consensus.node())
+                .map(|(_, member, _)| member.peer.clone())
+                .collect();
+            if !others.is_empty() && others != known {
+                match dir.save_peers(&others) {
+                    Ok(()) => known = others,
+                    Err(error) => warn!(error = &error as &dyn std::error::Error, "could not note the other nodes"),
+                }
+            }
+            let announced =
+                members.iter().any(|(id, member, _)| *id == consensus.node() && member == consensus.member());
+            if !announced {
+                self.announce_once().await;
+            }
+            tokio::select! {
+                () = sleep(KNOCK_EVERY) => {}
+                () = self.inner.stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn announce_once(&self) {
+        let consensus = &self.inner.consensus;
+        let announce = || Announce { node: consensus.node(), member: consensus.member().clone() };
+        if consensus.leader().is_some_and(|(leader, _)| leader == consensus.node()) {
+            consensus.announce(announce()).await;
+            return;
+        }
+        let leader = consensus.leader().map(|(_, member)| member.peer);
+        for address in leader.into_iter().chain(self.inner.settings.join.iter().cloned()) {
+            match ask(consensus.peers(), &address, Lane::Status, kind::ANNOUNCE, &announce()).await {
+                Ok(AnnounceReply::Done) => return,
+                Ok(AnnounceReply::Elsewhere { leader: Some(leader) }) => {
+                    let _: Result<AnnounceReply, _> =
+                        ask(consensus.peers(), &leader, Lane::Status, kind::ANNOUNCE, &announce()).await;
+                    return;
+                }
+                Ok(AnnounceReply::Elsewhere { leader: None }) => {}
+                Err(error) => warn!(peer = address, error, "not announced"),
+            }
+        }
+    }
+}
+
+/// Asks until a cluster lets this node in.
+pub(super) async fn join(
+    peers: &Peers,
+    addresses: &[String],
+    member: &Member,
+    stop: &CancellationToken,
+) -> Result<Identity, NodeError> {
+    let request = Join { member: member.clone() };
+    let mut asked = addresses.to_vec();
+    let mut reported = Instant::now();
+    loop {
+        let mut leader = None;
+        for address in &asked {
+            match ask(peers, address, Lane::Join, kind::JOIN, &request).await {
+                Ok(JoinReply::Accepted { cluster, node }) => {
+                    let cluster = Uuid::from_bytes(cluster);
+                    info!(%cluster, node = node.get(), "let in");
+                    return Ok(Identity { cluster, node });
+                }
+                Ok(JoinReply::Elsewhere { leader: Some(address) }) => leader = Some(address),
+                Ok(JoinReply::Elsewhere { leader: None }) => {}
+                Err(error) if reported.elapsed() > KNOCK_TIMEOUT || asked.len() <= addresses.len() => {
+                    reported = Instant::now();
+                    warn!(peer = address, error, "not let in yet");
+                }
+                Err(_) => {}
+            }
+        }
+        asked = leader.into_iter().chain(addresses.iter().cloned()).collect();
+        tokio::select! {
+            () = sleep(KNOCK_EVERY) => {}
+            () = stop.cancelled() => return Err(NodeError::Stopped),
+        }
+    }
+}
+
+/// One question to one address, whoever answers there.
+async fn ask<T: serde::de::DeserializeOwned>(
+    peers: &Peers,
+    address: &str,
+    lane: Lane,
+    kind: u8,
+    request: &impl serde::Serialize,
+) -> Result<T, String> {
+    let peer = peers.connect(address, None, lane);
+    let reply = peer.call(kind, wire::encode(request), KNOCK_TIMEOUT).await.map_err(|error| chain(&error))?;
+    wire::decode(&reply).map_err(|error| chain(&error))
+}
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,92 @@
+//! Reading what is kept: from memory above the last checkpoint, from the store below it.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::Node;
+use crate::consensus::Replica;
+use crate::domain::{Message, Position, TopicName};
+use crate::state::{CodecError, HistoryRange, Slot, rows};
+use crate::storage::{Store, StoreError};
+
+/// Which messages of a topic to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only those after this position.
+    pub after: Option<Position>,
+    /// Only those before this position.
+    pub before: Option<Position>,
+    /// At most so many.
+    pub limit: usize,
+    /// The newest first, instead of the oldest.
+    pub reverse: bool,
+}
+
+/// Why there is no history.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// There is no such topic.
+    #[error("there is no such topic")]
+    TopicNotFound,
+    /// The store can't be read.
+    #[error("the history can't be read")]
+    Storage(#[from] ReadError),
+}
+
+/// What is on disk can't be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row is not a message.
+    #[error(transparent)]
+    Row(#[from] CodecError),
+}
+
+impl Node {
+    /// A page of a topic's history.
+    ///
+    /// # Errors
+    /// There is no such topic, or the disk fails.
+    pub async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<Vec<Arc<Message>>, HistoryError> {
+        let replica = self.inner.consensus.replica();
+        let HistoryQuery { after, before, limit, reverse } = query;
+        let range = HistoryRange { after: after.unwrap_or_default(), before, limit, reverse };
+        let slots = replica.read(|machine| machine.history(topic, range));
+        let slots = slots.ok_or(HistoryError::TopicNotFound)?;
+        Ok(load(replica, slots).await?)
+    }
+}
+
+/// Turns slots into messages, in their order. A message that was evicted since the slots were read is left out.
+pub(super) async fn load(replica: &Replica, slots: Vec<Slot>) -> Result<Vec<Arc<Message>>, ReadError> {
+    if slots.iter().all(|slot| matches!(slot, Slot::Memory(_))) {
+        return Ok(slots.into_iter().filter_map(in_memory).collect());
+    }
+    let store = replica.store();
+    tokio::task::spawn_blocking(move || read(&store, slots)).await.expect("reading never panics")
+}
+
+fn in_memory(slot: Slot) -> Option<Arc<Message>> {
+    match slot {
+        Slot::Memory(message) => Some(message),
+        Slot::Stored { .. } => None,
+    }
+}
+
+fn read(store: &Store, slots: Vec<Slot>) -> Result<Vec<Arc<Message>>, ReadError> {
+    let mut messages = Vec::with_capacity(slots.len());
+    for slot in slots {
+        match slot {
+            Slot::Memory(message) => messages.push(message),
+            Slot::Stored { topic, name, position } => {
+                if let Some(row) = store.get(&rows::message_key(topic, position))? {
+                    messages.push(Arc::new(rows::decode_message(name, position, &row)?));
+                }
+            }
+        }
+    }
+    Ok(messages)
+}

@@ -1,0 +1,304 @@
+//! A node's life: identity, recovery, start, readiness, end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use super::admission::join;
+use super::forward::Forwarder;
+use super::status::Directory;
+use super::{Inner, Node, Settings};
+use crate::broker::{Broker, BrokerOptions};
+use crate::consensus::{CheckpointOptions, Consensus, Leadership, Options, Peers, RecoveryError, StartError, recover};
+use crate::domain::{Epoch, NodeId, Timestamp};
+use crate::rpc::Endpoint;
+use crate::state::{Command, Machine};
+use crate::storage::{DataDir, DataDirError, Identity, Log, LogError, LogOptions};
+
+/// The node could not be started. What is on disk is as it was.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log.
+    #[error("the log can't be opened")]
+    Log(#[from] LogError),
+    /// The log is gone, and with it what this node has acknowledged.
+    #[error(
+        "{} belongs to node {node}, but has no log: what the node acknowledged is lost here. Start it with an empty data \
+         directory, so that it joins under a new id", dir.display()
+    )]
+    LogMissing {
+        /// The data directory.
+        dir: PathBuf,
+        /// Whose it is.
+        node: NodeId,
+    },
+    /// There is a log, but not which node's it is. Under another identity it would be another history.
+    #[error(
+        "{} holds a node's log or state, but its node.json is gone: restore that file, or start the node with an empty \
+         data directory, so that it joins under a new id", dir.display()
+    )]
+    IdentityMissing {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The state.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The engine.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The node was told to stop before it had started.
+    #[error("stopped before the node had joined its cluster")]
+    Stopped,
+}
+
+/// Why a node is not ready to serve.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum NotReady {
+    /// It has not yet applied all that it had acknowledged.
+    #[error("the node is starting")]
+    Starting,
+    /// It is this many log entries behind.
+    #[error("the node is {behind} log entries behind the leader")]
+    CatchingUp {
+        /// Log entries.
+        behind: u64,
+    },
+    /// There is no leader, or it can't be reached.
+    #[error("the node hears from no leader")]
+    NoLeader,
+    /// It is about to stop.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// The founder's id.
+const FOUNDER: NodeId = NodeId::new(1);
+
+/// How often the leader looks for something that has grown too old.
+const TICK_EVERY: Duration = Duration::from_millis(500);
+
+/// Log entries that a node may be behind and still call itself ready: what commits within a heartbeat.
+const READY_LAG: u64 = 256;
+
+impl Node {
+    /// Starts a node on its data directory: founds or joins a cluster if the directory is empty, else goes on as the
+    /// node it was. Returns as soon as the node takes part; [`Self::readiness`] tells when it serves.
+    ///
+    /// The peer listener must answer at `settings.member.peer` from now on. Tasks run in `tasks` until `stop`, which a
+    /// fault that the node can't live with cancels too.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(settings: Settings, tasks: TaskTracker, stop: CancellationToken) -> Result<Self, NodeError> {
+        let dir = DataDir::open(&settings.data_dir)?;
+        let log_options = log_options(&settings.checkpoint);
+        let endpoint = Endpoint {
+            cluster: None,
+            node: None,
+            secret: settings.secret.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let identity = match dir.identity()? {
+            Some(identity) if is_empty(&dir.log_dir()) => {
+                return Err(NodeError::LogMissing { dir: settings.data_dir, node: identity.node });
+            }
+            Some(identity) => identity,
+            None => {
+                // Before the identity: one without a log means that the log was lost.
+                let log = Log::open(&dir.log_dir(), log_options.clone())?;
+                if !log.state().is_blank() || dir.state_dir().exists() {
+                    return Err(NodeError::IdentityMissing { dir: settings.data_dir });
+                }
+                drop(log);
+                let identity = match settings.join.as_slice() {
+                    [] => Identity { cluster: Uuid::new_v4(), node: FOUNDER },
+                    addresses => join(&Peers::new(endpoint.clone()), addresses, &settings.member, &stop).await?,
+                };
+                dir.write_identity(&identity)?;
+                identity
+            }
+        };
+        let Identity { cluster, node } = identity;
+        let peers = Peers::new(Endpoint { cluster: Some(cluster), node: Some(node), ..endpoint });
+        let log = Log::open(&dir.log_dir(), log_options)?;
+        // The founder of a cluster that has grown must not found it again, and nobody may vote twice.
+        if log.state().is_blank() && !dir.peers().is_empty() {
+            return Err(NodeError::LogMissing { dir: settings.data_dir, node });
+        }
+        let healers: Vec<String> = dir.peers().into_iter().chain(settings.join.iter().cloned()).collect();
+        let recovered = recover(log, &dir.state_dir(), &dir.incoming_dir(), &peers, &healers).await?;
+
+        let epoch = Epoch::from_seed(*cluster.as_bytes());
+        let (broker, feed, pacer) = Broker::new(epoch, BrokerOptions::default());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(pacer.run()));
+        let options = Options {
+            cluster,
+            node,
+            member: settings.member.clone(),
+            peers,
+            timing: settings.timing,
+            key_window: settings.key_window,
+            checkpoint: settings.checkpoint,
+            export_dir: dir.export_dir(),
+            incoming_dir: dir.incoming_dir(),
+        };
+        let consensus = Consensus::start(options, recovered, feed, node == FOUNDER, &tasks, stop.clone()).await?;
+        let (forwarder, forwarding) = Forwarder::new(consensus.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(forwarding));
+        let serving = CancellationToken::new();
+        let inner = Inner {
+            settings,
+            epoch,
+            consensus,
+            forwarder,
+            broker,
+            directory: Directory::default(),
+            dir,
+            serving,
+            tasks,
+            stop,
+        };
+        let node = Self { inner: Arc::new(inner) };
+        node.inner.tasks.spawn(node.clone().ask_others());
+        node.inner.tasks.spawn(node.clone().catch_up());
+        node.inner.tasks.spawn(node.clone().announce());
+        node.inner.tasks.spawn(node.clone().tick());
+        node.inner.tasks.spawn(node.clone().watch_engine());
+        Ok(node)
+    }
+
+    /// Whether this node serves: it is caught up and hears from a leader.
+    ///
+    /// # Errors
+    /// Why it doesn't.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        if self.inner.stop.is_cancelled() {
+            return Err(NotReady::Stopping);
+        }
+        if !self.inner.serving.is_cancelled() {
+            return Err(NotReady::Starting);
+        }
+        if !self.inner.consensus.hears_leader() {
+            return Err(NotReady::NoLeader);
+        }
+        match self.behind() {
+            behind if behind > READY_LAG => Err(NotReady::CatchingUp { behind }),
+            _ => Ok(()),
+        }
+    }
+
+    fn behind(&self) -> u64 {
+        let applied = self.inner.consensus.progress().borrow().index.map_or(0, |index| index.get());
+        self.inner.consensus.leadership().committed.unwrap_or(0).saturating_sub(applied)
+    }
+
+    /// Hands leadership to another voter, if this node leads and there is one: the first step of stopping.
+    pub async fn hand_over(&self) {
+        self.inner.consensus.hand_over().await;
+    }
+
+    /// Stops taking part. The owner cancels `stop` and waits for the tasks.
+    pub async fn shut_down(&self) {
+        self.inner.consensus.shut_down().await;
+    }
+
+    /// Waits until the node serves streams for the first time. `false`: it was stopped before.
+    pub async fn served(&self) -> bool {
+        tokio::select! {
+            () = self.inner.serving.cancelled() => true,
+            () = self.inner.stop.cancelled() => false,
+        }
+    }
+
+    /// Opens the gate for streams once everything that was committed before is applied: what is replayed at the start
+    /// meets no subscriber.
+    async fn catch_up(self) {
+        let caught_up = async {
+            self.inner.consensus.recovered().await;
+            let committed = self.inner.consensus.leadership().committed;
+            let mut progress = self.inner.consensus.progress();
+            let _ = progress.wait_for(|progress| progress.index.map(|index| index.get()) >= committed).await;
+        };
+        tokio::select! {
+            () = caught_up => {
+                info!(node = self.inner.consensus.node().get(), "serving");
+                self.inner.serving.cancel();
+            }
+            () = self.inner.stop.cancelled() => {}
+        }
+    }
+
+    /// As long as this node leads: moves the log's time when something has grown too old.
+    async fn tick(self) {
+        let consensus = &self.inner.consensus;
+        let mut looks = interval(TICK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = self.inner.stop.cancelled() => return,
+            }
+            let leads = consensus.leader().is_some_and(|(leader, _)| leader == consensus.node());
+            let due = consensus.replica().read(Machine::next_expiry).is_some_and(|at| at <= Timestamp::now());
+            if leads && due {
+                // If it fails, the next look tries again.
+                let _ = consensus.propose(vec![Command::Tick.encode()]).await;
+            }
+        }
+    }
+
+    /// Tells the log who leads, and stops the node when its engine has stopped: a disk failed.
+    async fn watch_engine(self) {
+        let consensus = &self.inner.consensus;
+        let mut known = Leadership::default();
+        let watch = async {
+            loop {
+                let news = |now: &Leadership| now.stopped || now.leader != known.leader || now.term != known.term;
+                let goes_on = consensus.wait(news).await;
+                let now = consensus.leadership();
+                if !goes_on || now.stopped {
+                    return;
+                }
+                let (node, term) = (consensus.node().get(), now.term);
+                match now.leader {
+                    Some(leader) if leader == consensus.node() => info!(node, term, "became leader"),
+                    Some(leader) => info!(node, term, leader = leader.get(), "following"),
+                    None => info!(node, term, "without a leader"),
+                }
+                known = now;
+            }
+        };
+        tokio::select! {
+            () = watch => {
+                if !self.inner.stop.is_cancelled() {
+                    error!("stopping: the disk or the consensus engine has failed");
+                    self.inner.stop.cancel();
+                }
+            }
+            () = self.inner.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Whether there is nothing in a directory, or no directory.
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// Segments are what is purged, so they are no larger than what a checkpoint makes superfluous.
+fn log_options(checkpoint: &CheckpointOptions) -> LogOptions {
+    let default = LogOptions::default();
+    LogOptions { segment_bytes: default.segment_bytes.min(checkpoint.bytes), ..default }
+}

@@ -1,0 +1,144 @@
+//! A node: what the HTTP layer, the peer port and whoever embeds the broker can ask of it.
+//!
+//! It turns requests into commands, takes them to the leader ([`write`](self), one hop at the most), waits until they
+//! are applied here, and reads: topics, history and streams come from this node alone. It knows neither HTTP nor Raft.
+//!
+//! Invariants:
+//! - A write is answered only after this node has applied it.
+//! - A write that may have happened is never reported as failed.
+//! - A stream shows every message of its topics from its cursor on, in order and once, or says where the hole is.
+
+mod admission;
+mod forward;
+mod history;
+mod lifecycle;
+mod settings;
+mod status;
+mod stream;
+mod write;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::forward::Forwarder;
+pub use self::history::{HistoryError, HistoryQuery, ReadError};
+pub use self::lifecycle::{NodeError, NotReady};
+pub use self::settings::{Connections, Settings};
+use self::status::Directory;
+pub use self::status::{ClusterView, NodeState, NodeView};
+pub use self::stream::{NotServing, Start, Stream, StreamRequest};
+pub use self::write::{Created, Stored, WriteError};
+use crate::broker::{Broker, BrokerStats};
+pub use crate::consensus::{CheckpointOptions, Member, Role, Timing};
+use crate::consensus::{Consensus, Leadership};
+use crate::domain::{Epoch, Position, Timestamp, TopicName};
+use crate::rpc::Endpoint;
+use crate::state::TopicInfo;
+use crate::storage::{DataDir, LogMetrics};
+
+/// A running node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    epoch: Epoch,
+    consensus: Consensus,
+    forwarder: Forwarder,
+    broker: Broker,
+    directory: Directory,
+    /// Locked for as long as the node is there.
+    dir: DataDir,
+    /// Cancelled, as it were, once streams may be opened.
+    serving: CancellationToken,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A topic, as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicView {
+    /// The same on every node.
+    pub info: TopicInfo,
+    /// Streams of this topic by name that are open on this node.
+    pub subscribers: usize,
+}
+
+/// What a node counts, for whoever watches it.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Fan-out.
+    pub broker: BrokerStats,
+    /// The log on disk.
+    pub log: LogMetrics,
+    /// Raft.
+    pub leadership: Leadership,
+    /// Whether this node leads.
+    pub is_leader: bool,
+    /// The last message applied.
+    pub position: Position,
+    /// Topics that exist.
+    pub topics: usize,
+    /// The log's time.
+    pub time: Timestamp,
+}
+
+impl Node {
+    /// Names the history that this cluster's cursors count in.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.inner.epoch
+    }
+
+    /// A topic, if it exists.
+    #[must_use]
+    pub fn topic(&self, name: &TopicName) -> Option<TopicView> {
+        let info = self.inner.consensus.replica().read(|machine| machine.topic(name))?;
+        Some(self.view(info))
+    }
+
+    /// Topics in the order of their names: those that start with `prefix` and come after `after`.
+    #[must_use]
+    pub fn topics(&self, prefix: &str, after: Option<&TopicName>, limit: usize) -> Vec<TopicView> {
+        let infos = self.inner.consensus.replica().read(|machine| machine.topics(prefix, after, limit));
+        infos.into_iter().map(|info| self.view(info)).collect()
+    }
+
+    fn view(&self, info: TopicInfo) -> TopicView {
+        let subscribers = self.inner.broker.subscribers(&info.name);
+        TopicView { info, subscribers }
+    }
+
+    /// How this node presents itself to the others.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        self.inner.consensus.peers().local()
+    }
+
+    /// What this node counts.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let consensus = &self.inner.consensus;
+        let (position, topics, time) =
+            consensus.replica().read(|machine| (machine.position(), machine.topic_count(), machine.time()));
+        Counts {
+            broker: self.inner.broker.stats(),
+            log: consensus.log_metrics(),
+            leadership: consensus.leadership(),
+            is_leader: consensus.leader().is_some_and(|(leader, _)| leader == consensus.node()),
+            position,
+            topics,
+            time,
+        }
+    }
+
+    /// The engine underneath, for the peer port.
+    pub(crate) fn consensus(&self) -> &Consensus {
+        &self.inner.consensus
+    }
+}

@@ -1,0 +1,58 @@
+//! What a node is started with.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::consensus::{CheckpointOptions, Member, Timing};
+use crate::domain::Retention;
+use crate::rpc::Secret;
+use crate::state::KeyWindow;
+
+/// What [`Node::start`] needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where the node keeps everything.
+    pub data_dir: PathBuf,
+    /// Where others reach this node.
+    pub member: Member,
+    /// Peer addresses of a cluster to join; none to found one. Ignored once the data directory has an identity.
+    pub join: Vec<String>,
+    /// What the nodes prove to one another that they know.
+    pub secret: Option<Secret>,
+    /// How fast a lost leader is noticed.
+    pub timing: Timing,
+    /// How long idempotency keys are remembered, if this node leads.
+    pub key_window: KeyWindow,
+    /// When memory moves to disk.
+    pub checkpoint: CheckpointOptions,
+    /// What a topic keeps that a publish creates; `None` if publishes create none.
+    pub auto_create: Option<Retention>,
+    /// Silence on a stream before a sign of life is sent.
+    pub keep_alive: Duration,
+    /// Counts the clients' connections, for the other nodes to know.
+    pub connections: Connections,
+}
+
+/// Tells how many connections clients have open. Cheap to clone.
+#[derive(Clone)]
+pub struct Connections(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Connections {
+    /// Asks whoever accepts them.
+    #[must_use]
+    pub fn new(count: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(count))
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connections").field(&self.count()).finish()
+    }
+}

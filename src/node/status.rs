@@ -1,0 +1,244 @@
+//! What the nodes know of one another: each asks every other once a second how it is.
+//!
+//! This is hearsay for people and load balancers. Nothing that matters for safety depends on it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use super::Node;
+use crate::consensus::wire::{self, kind};
+use crate::consensus::{Member, Role};
+use crate::domain::{NodeId, Position};
+use crate::rpc::Lane;
+
+/// How often the others are asked.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often those are asked that have never answered.
+const ASK_NEWCOMERS_EVERY: Duration = Duration::from_millis(200);
+
+/// Unheard of for this long, a node is suspect: it has missed two questions.
+const SUSPECT_AFTER: Duration = Duration::from_millis(2_200);
+
+/// Unheard of for this long, a node counts as down.
+const DOWN_AFTER: Duration = Duration::from_secs(3);
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    position: Position,
+    cpu: Option<f64>,
+    connections: u64,
+    version: String,
+    draining: bool,
+}
+
+/// Whether a node answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It does.
+    Up,
+    /// It has missed two questions, or has not answered yet.
+    Suspect,
+    /// It has not answered for three seconds.
+    Down,
+    /// It does, and is about to stop.
+    Draining,
+}
+
+/// A member of the cluster, as this node sees it.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// What it is to the cluster.
+    pub role: Role,
+    /// The URL at which clients reach it.
+    pub client_url: String,
+    /// `host:port` at which other nodes reach it.
+    pub peer_addr: String,
+    /// Whether it answers.
+    pub state: NodeState,
+    /// The last message it has applied, when it was asked last.
+    pub applied: Position,
+    /// Messages it is behind the furthest node heard of.
+    pub lag: u64,
+    /// The share of all its processors that it uses, 0 to 1; `None` if not known.
+    pub cpu: Option<f64>,
+    /// Open client connections.
+    pub connections: u64,
+    /// Of the program; empty if it has never answered.
+    pub version: String,
+}
+
+/// The cluster, as this node sees it.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// The cluster's id.
+    pub cluster: Uuid,
+    /// This node's id.
+    pub node: NodeId,
+    /// The leader, as far as known.
+    pub leader: Option<NodeId>,
+    /// Raft's current term.
+    pub term: u64,
+    /// All members.
+    pub nodes: Vec<NodeView>,
+}
+
+/// What was heard from the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Directory {
+    heard: Arc<Mutex<BTreeMap<NodeId, Heard>>>,
+    cpu: Arc<Mutex<CpuMeter>>,
+}
+
+/// When a node was heard of last, or first known of, and what it said.
+#[derive(Clone, Debug)]
+struct Heard {
+    at: Instant,
+    status: Option<Status>,
+}
+
+impl Node {
+    /// The cluster, as this node sees it.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterView {
+        let consensus = &self.inner.consensus;
+        let leadership = consensus.leadership();
+        let heard = self.inner.directory.heard.lock().expect(LOCK).clone();
+        let own = self.status();
+        let furthest = heard.values().filter_map(|heard| heard.status.as_ref());
+        let furthest = furthest.map(|status| status.position).chain([own.position]).max();
+        let now = Instant::now();
+        let view = |(id, member, role): (NodeId, Member, Role)| {
+            let (status, state) = if id == consensus.node() {
+                (Some(own.clone()), if own.draining { NodeState::Draining } else { NodeState::Up })
+            } else {
+                let heard = heard.get(&id);
+                (heard.and_then(|heard| heard.status.clone()), state(heard, now))
+            };
+            let applied = status.as_ref().map(|status| status.position).unwrap_or_default();
+            NodeView {
+                id,
+                role,
+                client_url: member.client,
+                peer_addr: member.peer,
+                state,
+                applied,
+                lag: furthest.unwrap_or_default().get().saturating_sub(applied.get()),
+                cpu: status.as_ref().and_then(|status| status.cpu),
+                connections: status.as_ref().map_or(0, |status| status.connections),
+                version: status.map(|status| status.version).unwrap_or_default(),
+            }
+        };
+        ClusterView {
+            cluster: consensus.cluster(),
+            node: consensus.node(),
+            leader: leadership.leader,
+            term: leadership.term,
+            nodes: consensus.roles().into_iter().map(view).collect(),
+        }
+    }
+
+    /// What this node says of itself.
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            position: self.inner.consensus.progress().borrow().position,
+            cpu: self.inner.directory.cpu.lock().expect(LOCK).share,
+            connections: self.inner.settings.connections.count(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            draining: self.inner.stop.is_cancelled(),
+        }
+    }
+
+    /// Asks the others how they are, until the node stops.
+    pub(super) async fn ask_others(self) {
+        let mut ticks = interval(ASK_NEWCOMERS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.inner.stop.cancelled() => return,
+            }
+            let (consensus, directory) = (&self.inner.consensus, &self.inner.directory);
+            let now = Instant::now();
+            let ask_all = asked.is_none_or(|asked| now.duration_since(asked) >= ASK_EVERY);
+            if ask_all {
+                asked = Some(now);
+                directory.cpu.lock().expect(LOCK).measure();
+            }
+            let members = consensus.roles();
+            let mut heard = directory.heard.lock().expect(LOCK);
+            heard.retain(|id, _| members.iter().any(|(member, ..)| member == id));
+            for (id, member, _) in members.into_iter().filter(|(id, ..)| *id != consensus.node()) {
+                let known = heard.entry(id).or_insert(Heard { at: now, status: None });
+                if ask_all || known.status.is_none() {
+                    self.inner.tasks.spawn(self.clone().ask(id, member));
+                }
+            }
+        }
+    }
+
+    async fn ask(self, id: NodeId, member: Member) {
+        let peer = self.inner.consensus.peers().connect(&member.peer, Some(id), Lane::Status);
+        if let Ok(reply) = peer.call(kind::STATUS, Bytes::new(), ASK_EVERY).await
+            && let Ok(status) = wire::decode::<Status>(&reply)
+        {
+            let heard = Heard { at: Instant::now(), status: Some(status) };
+            self.inner.directory.heard.lock().expect(LOCK).insert(id, heard);
+        }
+    }
+}
+
+const LOCK: &str = "nothing in here panics while it is held";
+
+fn state(heard: Option<&Heard>, now: Instant) -> NodeState {
+    let Some(Heard { at, status }) = heard else { return NodeState::Suspect };
+    match (now.duration_since(*at), status) {
+        (age, _) if age >= DOWN_AFTER => NodeState::Down,
+        (age, _) if age >= SUSPECT_AFTER => NodeState::Suspect,
+        (_, None) => NodeState::Suspect,
+        (_, Some(status)) if status.draining => NodeState::Draining,
+        (_, Some(_)) => NodeState::Up,
+    }
+}
+
+/// This process's share of all processors between two measurements.
+#[derive(Debug, Default)]
+struct CpuMeter {
+    last: Option<(Instant, Duration)>,
+    share: Option<f64>,
+}
+
+impl CpuMeter {
+    fn measure(&mut self) {
+        let Some(used) = cpu_time() else { return };
+        let now = Instant::now();
+        if let Some((then, before)) = self.last.replace((now, used)) {
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            let available = now.duration_since(then).as_secs_f64() * u32::try_from(processors).map_or(1.0, f64::from);
+            self.share = Some((used.saturating_sub(before).as_secs_f64() / available).clamp(0.0, 1.0));
+        }
+    }
+}
+
+/// User and system time of this process; `None` where there is no `/proc`.
+fn cpu_time() -> Option<Duration> {
+    /// `USER_HZ`, which Linux has fixed at 100 for user space on all common architectures.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field, the program's name, may hold spaces and parentheses. Counted behind it, utime and stime are the
+    // 12th and 13th (proc(5)).
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(TICK * user.saturating_add(system))
+}

@@ -1,0 +1,420 @@
+//! A stream: what one subscriber is told, from its cursor on.
+//!
+//! Three phases. *Waiting*, while this node is behind what the subscriber has already seen elsewhere. *History*: what is
+//! kept after the cursor, up to the position at which the subscription at the broker began. *Live*: what the broker
+//! hands out. A subscriber that is too slow for the broker falls back to history, where it costs nothing but its place.
+//! Registering comes before reading, so there is no hole between the two, and no repetition.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{error, warn};
+
+use super::history::{self, ReadError};
+use super::{Node, NotReady};
+use crate::broker::frame::{self, Control, GapReason};
+use crate::broker::{Delivery, Format, Subscription};
+use crate::consensus::wire::{self, kind};
+use crate::domain::{Cursor, Position, Selection, Timestamp, TopicName};
+use crate::rpc::Lane;
+use crate::state::{HistoryRange, Hole, Machine, Slot};
+
+/// Messages of history that are read at a time.
+const PAGE_MESSAGES: usize = 256;
+
+/// In bytes: history is handed out in pieces of about this size.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A cursor ahead of this node for so long makes it ask the leader whether the cursor can be right.
+const ASK_LEADER_AFTER: Duration = Duration::from_secs(2);
+
+/// For the leader's answer.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Topics that a gap names. It says so if there are more.
+const GAP_TOPICS_MAX: usize = 100;
+
+/// What a subscriber asks for.
+#[derive(Clone, Debug)]
+pub struct StreamRequest {
+    /// Of which topics.
+    pub selection: Selection,
+    /// In which form.
+    pub format: Format,
+    /// From where.
+    pub start: Start,
+    /// With [`Start::Now`]: so many of the last messages of each topic first.
+    pub tail: Option<u64>,
+}
+
+/// Where a stream starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what is published from now on.
+    Now,
+    /// With the first message that is kept.
+    Earliest,
+    /// Behind this cursor.
+    Cursor(Cursor),
+    /// With the first message of this time or later.
+    Since(Timestamp),
+}
+
+/// The node serves no streams now. The client should come again, here or elsewhere.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("this node serves no streams: {0}")]
+pub struct NotServing(#[from] pub NotReady);
+
+/// What one subscriber is told, as encoded SSE blocks.
+#[derive(Debug)]
+pub struct Stream {
+    node: Node,
+    selection: Selection,
+    format: Format,
+    subscription: Subscription,
+    /// All that the selection holds up to here was handed out, or named as missing.
+    position: Position,
+    phase: Phase,
+    /// The holes that the subscriber has been told of since it last was up to date.
+    announced: BTreeMap<TopicName, Hole>,
+    /// Whether it was told that topics which its patterns may have matched are gone without a trace.
+    forgotten_announced: bool,
+    /// Whether the subscriber was told that it is up to date, which happens once.
+    is_ready: bool,
+    /// Blocks to hand out before anything else.
+    pending: VecDeque<Bytes>,
+    spoken: Instant,
+    silence: Pin<Box<Sleep>>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Until this node has applied what the subscriber has seen.
+    Waiting {
+        seen: Position,
+        since: Instant,
+    },
+    /// The last messages of each topic, gathered when the stream began.
+    Tail {
+        slots: VecDeque<Slot>,
+    },
+    /// What is kept, up to where live begins.
+    History {
+        upto: Position,
+        missed: GapReason,
+    },
+    Live,
+}
+
+impl Node {
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// The node is starting or stopping, or is cut off from the cluster.
+    pub fn stream(&self, request: StreamRequest) -> Result<Stream, NotServing> {
+        match self.readiness() {
+            // Behind the leader, what it has is still right.
+            Ok(()) | Err(NotReady::CatchingUp { .. }) => {}
+            Err(reason) => return Err(reason.into()),
+        }
+        let StreamRequest { selection, format, start, tail } = request;
+        let subscription = self.inner.broker.subscribe(selection.clone(), format);
+        let from = subscription.from();
+        let spoken = Instant::now();
+        let mut stream = Stream {
+            node: self.clone(),
+            selection,
+            format,
+            subscription,
+            position: from,
+            phase: Phase::History { upto: from, missed: GapReason::Retention },
+            announced: BTreeMap::new(),
+            forgotten_announced: false,
+            is_ready: false,
+            pending: VecDeque::new(),
+            spoken,
+            silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
+        };
+        stream.start(start, tail, from);
+        Ok(stream)
+    }
+
+    /// The position that a majority is known to have committed, asked of the leader.
+    pub(crate) async fn committed_position(&self) -> Option<Position> {
+        let consensus = &self.inner.consensus;
+        match consensus.leader() {
+            Some((leader, _)) if leader == consensus.node() => consensus.confirmed_position().await,
+            Some((leader, member)) => {
+                let peer = consensus.peers().connect(&member.peer, Some(leader), Lane::Status);
+                let reply = peer.call(kind::COMMITTED, Bytes::new(), LEADER_TIMEOUT).await.ok()?;
+                wire::decode::<Option<Position>>(&reply).ok()?
+            }
+            None => None,
+        }
+    }
+}
+
+impl Stream {
+    fn start(&mut self, start: Start, tail: Option<u64>, from: Position) {
+        let replica = self.node.inner.consensus.replica();
+        match start {
+            Start::Now => match tail {
+                Some(count) => {
+                    let slots = replica.read(|machine| tail_slots(machine, &self.selection, count, from));
+                    self.phase = Phase::Tail { slots };
+                }
+                None => self.go_live(),
+            },
+            Start::Earliest => self.position = self.before_first(from),
+            Start::Since(time) => {
+                self.position = replica.read(|machine| machine.since(&self.selection, time)).min(from);
+            }
+            Start::Cursor(cursor) if cursor.epoch != self.node.epoch() => {
+                self.position = self.before_first(from);
+                self.announce_gap(cursor, GapReason::Epoch, &[]);
+            }
+            Start::Cursor(Cursor { position, .. }) if position > from => {
+                self.phase = Phase::Waiting { seen: position, since: Instant::now() };
+            }
+            Start::Cursor(Cursor { position, .. }) => self.position = position,
+        }
+    }
+
+    /// Behind everything that is lost, for a subscriber who doesn't want to hear of it.
+    fn before_first(&self, from: Position) -> Position {
+        // What is applied, but not yet before the broker, will come live: a cursor beyond it would skip it.
+        let first =
+            self.node.inner.consensus.replica().read(|machine| machine.read(&self.selection, Position::ZERO, from, 1));
+        first.first().map_or(from, |slot| before(slot.position()))
+    }
+
+    /// The next blocks: whole, and never empty. `None`: the stream can't go on, and the client should resume. If the
+    /// future is dropped, the stream is too.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.pending.pop_front() {
+                self.spoken = Instant::now();
+                return Some(bytes);
+            }
+            let step = match &mut self.phase {
+                Phase::Waiting { .. } => self.wait().await,
+                Phase::Tail { .. } => self.tail().await,
+                Phase::History { .. } => self.history().await,
+                Phase::Live => self.live().await,
+            };
+            if let Err(error) = step {
+                error!(error = &error as &dyn std::error::Error, "a stream ends: its history can't be read");
+                return None;
+            }
+        }
+    }
+
+    async fn live(&mut self) -> Result<(), ReadError> {
+        tokio::select! {
+            delivery = self.subscription.next() => match delivery {
+                Delivery::Frames { bytes, position } => {
+                    self.position = self.position.max(position);
+                    self.pending.push_back(bytes);
+                }
+                Delivery::Behind => {
+                    let upto = self.subscription.resubscribe();
+                    self.phase = Phase::History { upto, missed: GapReason::Overrun };
+                }
+            },
+            () = self.silence.as_mut() => self.keep_alive(),
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), ReadError> {
+        let Phase::Waiting { seen, since } = self.phase else { return Ok(()) };
+        let mut progress = self.node.inner.consensus.progress();
+        let caught_up = async {
+            // The sender lives as long as the node.
+            let _ = progress.wait_for(|progress| progress.position >= seen).await;
+        };
+        tokio::select! {
+            () = caught_up => {
+                self.position = seen;
+                let upto = self.subscription.resubscribe();
+                self.phase = Phase::History { upto, missed: GapReason::Retention };
+            }
+            () = sleep_until(since + ASK_LEADER_AFTER) => {
+                if let Some(committed) = self.node.committed_position().await && committed < seen {
+                    // Nobody can have seen it in this history: a cursor of a cluster that was lost and founded anew.
+                    warn!(position = seen.get(), "a cursor lies beyond what the cluster has committed");
+                    let cursor = Cursor { epoch: self.node.epoch(), position: seen };
+                    self.position = self.subscription.resubscribe();
+                    self.announce_gap(cursor, GapReason::Epoch, &[]);
+                    self.phase = Phase::History { upto: self.position, missed: GapReason::Retention };
+                } else {
+                    self.phase = Phase::Waiting { seen, since: Instant::now() };
+                }
+            }
+            () = self.silence.as_mut() => self.keep_alive(),
+        }
+        Ok(())
+    }
+
+    async fn tail(&mut self) -> Result<(), ReadError> {
+        let Phase::Tail { slots } = &mut self.phase else { return Ok(()) };
+        if slots.is_empty() {
+            self.go_live();
+            return Ok(());
+        }
+        let page: Vec<Slot> = slots.drain(..slots.len().min(PAGE_MESSAGES)).collect();
+        self.hand_out(page).await
+    }
+
+    async fn history(&mut self) -> Result<(), ReadError> {
+        let Phase::History { upto, missed } = self.phase else { return Ok(()) };
+        self.announce_holes(missed);
+        let replica = self.node.inner.consensus.replica();
+        let slots = replica.read(|machine| machine.read(&self.selection, self.position, upto, PAGE_MESSAGES));
+        if slots.is_empty() {
+            self.position = self.position.max(upto);
+            self.go_live();
+            return Ok(());
+        }
+        self.hand_out(slots).await
+    }
+
+    /// The subscriber has everything up to [`Self::position`], where the subscription begins. One who starts with what is
+    /// published from now on comes here directly: what it has not asked for it can't miss, and of a topic that keeps
+    /// nothing, what is applied but not yet with the broker would look as if it were missing.
+    fn go_live(&mut self) {
+        self.phase = Phase::Live;
+        self.announced.clear();
+        if !self.is_ready {
+            self.is_ready = true;
+            self.push_control(&Control::Ready { cursor: self.cursor() });
+        }
+    }
+
+    /// Queues the messages of these slots.
+    async fn hand_out(&mut self, slots: Vec<Slot>) -> Result<(), ReadError> {
+        let (count, last) = (slots.len(), slots.last().map(Slot::position));
+        let messages = history::load(self.node.inner.consensus.replica(), slots).await?;
+        if let Phase::History { missed, .. } = self.phase
+            && messages.len() < count
+        {
+            // Some were evicted between planning and reading.
+            self.announce_holes(missed);
+        }
+        let mut piece = String::new();
+        for message in messages {
+            frame::message(&message, self.node.epoch(), self.format, &mut piece);
+            if piece.len() >= PIECE_BYTES {
+                self.pending.push_back(std::mem::take(&mut piece).into());
+            }
+        }
+        if !piece.is_empty() {
+            self.pending.push_back(piece.into());
+        }
+        if let (Phase::History { .. }, Some(last)) = (&self.phase, last) {
+            self.position = last;
+        }
+        Ok(())
+    }
+
+    /// Says what is missing after [`Self::position`], once.
+    fn announce_holes(&mut self, missed: GapReason) {
+        let replica = self.node.inner.consensus.replica();
+        let (holes, forgotten) = replica.read(|machine| {
+            let holes: Vec<_> =
+                machine.holes(&self.selection, self.position).map(|(name, hole)| (name.clone(), hole)).collect();
+            (holes, !self.selection.patterns.is_empty() && machine.forgot_deletions_after(self.position))
+        });
+        let (mut evicted, mut recreated, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
+        for (topic, hole) in holes {
+            if self.announced.insert(topic.clone(), hole) == Some(hole) {
+                continue;
+            }
+            match hole {
+                Hole::Retention { .. } => evicted.push(topic),
+                Hole::Recreated { .. } => recreated.push(topic),
+                Hole::Deleted { missed } => {
+                    if missed {
+                        recreated.push(topic.clone());
+                    }
+                    deleted.push(topic);
+                }
+            }
+        }
+        let requested = self.cursor();
+        if !evicted.is_empty() {
+            self.announce_gap(requested, missed, &evicted);
+        }
+        if !recreated.is_empty() || (forgotten && !self.forgotten_announced) {
+            self.forgotten_announced |= forgotten;
+            self.announce_gap(requested, GapReason::Recreated, &recreated);
+        }
+        for topic in deleted {
+            self.push_control(&Control::Topic { topic: &topic, deleted: true });
+        }
+    }
+
+    fn announce_gap(&mut self, requested: Cursor, reason: GapReason, topics: &[TopicName]) {
+        let first = self.node.inner.consensus.replica().read(|machine| {
+            let slots = machine.read(&self.selection, self.position, machine.position(), 1);
+            slots.first().map_or(machine.position().next(), Slot::position)
+        });
+        let first_available = Cursor { epoch: self.node.epoch(), position: first };
+        let topics = topics.get(..GAP_TOPICS_MAX).unwrap_or(topics);
+        self.push_control(&Control::Gap { requested, first_available, reason, topics });
+    }
+
+    fn push_control(&mut self, control: &Control<'_>) {
+        let mut block = String::new();
+        frame::control(control, self.cursor(), &mut block);
+        self.pending.push_back(block.into());
+    }
+
+    /// A sign of life after silence. If positions moved on in other topics, it is one that moves the client's cursor.
+    fn keep_alive(&mut self) {
+        let keep_alive = self.node.inner.settings.keep_alive;
+        if self.spoken.elapsed() >= keep_alive {
+            let quiet = match self.phase {
+                Phase::Live => self.subscription.quiet_position().filter(|quiet| *quiet > self.position),
+                Phase::Waiting { .. } | Phase::Tail { .. } | Phase::History { .. } => None,
+            };
+            match quiet {
+                Some(quiet) => {
+                    self.position = quiet;
+                    self.push_control(&Control::Cursor { cursor: self.cursor() });
+                }
+                None => self.pending.push_back(Bytes::from_static(frame::COMMENT.as_bytes())),
+            }
+            self.spoken = Instant::now();
+        }
+        self.silence.as_mut().reset(self.spoken + keep_alive);
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.node.epoch(), position: self.position }
+    }
+}
+
+/// The last `count` messages of each topic up to `upto`, in their one order.
+fn tail_slots(machine: &Machine, selection: &Selection, count: u64, upto: Position) -> VecDeque<Slot> {
+    let matching = (!selection.patterns.is_empty()).then(|| machine.topics("", None, usize::MAX));
+    let matching = matching.into_iter().flatten().map(|info| info.name).filter(|name| selection.contains(name));
+    let topics: BTreeSet<TopicName> = matching.chain(selection.topics.iter().cloned()).collect();
+    let last = |topic: &TopicName| {
+        let limit = usize::try_from(count).unwrap_or(usize::MAX);
+        let range = HistoryRange { after: Position::ZERO, before: Some(upto.next()), limit, reverse: true };
+        machine.history(topic, range).unwrap_or_default()
+    };
+    let mut slots: Vec<Slot> = topics.iter().flat_map(last).collect();
+    slots.sort_unstable_by_key(Slot::position);
+    slots.into()
+}
+
+/// The cursor of a subscriber for whom the message at this position comes next.
+fn before(position: Position) -> Position {
+    Position::new(position.get().saturating_sub(1))
+}

@@ -1,0 +1,121 @@
+//! The peer port: what other nodes ask of this one.
+//!
+//! It gives meaning to the numbers that [`rpc`](crate::rpc) carries: Raft's own requests go to consensus, writes and
+//! questions to the node. It decides nothing itself, and serves nobody but peers: clients have a port of their own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use crate::consensus::ProposeError;
+use crate::consensus::wire::{self, Announce, Propose, ProposeRefused, ProposeReply, kind};
+use crate::node::Node;
+use crate::rpc::{Connection, Endpoint, HandshakeError, Lane, Request};
+use crate::state::EncodedCommand;
+
+/// Connections of peers. Ten lanes for each of a hundred nodes.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// Requests of one connection that are worked on at a time. Votes and appends don't count: they never wait for others.
+const REQUESTS_MAX: usize = 64;
+
+/// After an error of the listener, such as no free descriptor.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How often refused callers are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// Serves peers until the endpoint's `stop`.
+pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut reported: Option<Instant> = None;
+    let (refused, mut refusals) = tokio::sync::mpsc::channel::<(std::net::SocketAddr, HandshakeError)>(16);
+    loop {
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    let (node, endpoint, refused) = (node.clone(), endpoint.clone(), refused.clone());
+                    let tasks = endpoint.tasks.clone();
+                    tasks.spawn(async move {
+                        let _slot = slot;
+                        if let Err(error) = connection(stream, node, &endpoint).await {
+                            let _ = refused.try_send((address, error));
+                        }
+                    });
+                }
+                Err(error) => {
+                    warn!(error = &error as &dyn std::error::Error, "can't accept peers");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            },
+            Some((address, error)) = refusals.recv() => {
+                // A stranger may knock a thousand times a second.
+                if reported.is_none_or(|at| at.elapsed() > REPORT_EVERY) {
+                    reported = Some(Instant::now());
+                    warn!(peer = %address, error = &error as &dyn std::error::Error, "refused a caller on the peer port");
+                }
+            },
+            () = endpoint.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, node: Node, endpoint: &Endpoint) -> Result<(), HandshakeError> {
+    let mut connection = Connection::accept(endpoint, stream).await?;
+    let lane = connection.hello().lane;
+    debug!(peer = %connection.address(), ?lane, "peer connected");
+    let mut appends = node.consensus().appends();
+    let workers = Arc::new(Semaphore::new(REQUESTS_MAX));
+    while let Some(request) = connection.next_request().await {
+        if lane == Lane::Append && request.kind == kind::APPEND {
+            if appends.push(request).await.is_none() {
+                break;
+            }
+            continue;
+        }
+        let worker = workers.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let node = node.clone();
+        endpoint.tasks.spawn(async move {
+            let _worker = worker;
+            let Request { kind, payload, deadline, replier } = request;
+            if let Some(answer) = answer(&node, lane, kind, &payload, deadline).await {
+                // Too large can only be what this node itself has written; the caller learns that there is no answer.
+                let _ = replier.answer(answer);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// `None` if there is no such request on this lane, or it can't be read.
+async fn answer(node: &Node, lane: Lane, kind: u8, payload: &Bytes, deadline: Instant) -> Option<Bytes> {
+    match (lane, kind) {
+        (Lane::Join, kind::JOIN) => Some(wire::encode(&node.consensus().join().await)),
+        (Lane::Join, _) => None,
+        (_, kind::PROPOSE) => Some(wire::encode(&propose(node, wire::decode(payload).ok()?, deadline).await)),
+        (_, kind::ANNOUNCE) => {
+            let announce: Announce = wire::decode(payload).ok()?;
+            Some(wire::encode(&node.consensus().announce(announce).await))
+        }
+        (_, kind::COMMITTED) => Some(wire::encode(&node.consensus().confirmed_position().await)),
+        (_, kind::STATUS) => Some(wire::encode(&node.status())),
+        (_, kind) => node.consensus().answer(kind, payload).await,
+    }
+}
+
+async fn propose(node: &Node, request: Propose, deadline: Instant) -> ProposeReply {
+    let commands: Result<Vec<_>, _> = request.commands.into_iter().map(EncodedCommand::parse).collect();
+    // Bytes of another version must not come into the log: the node that sent them asks another leader later.
+    let Ok(commands) = commands else { return Err(ProposeRefused::NotLeader) };
+    match timeout_at(deadline, node.consensus().propose(commands)).await {
+        Ok(Ok(proposed)) => Ok(proposed),
+        Ok(Err(ProposeError::NotLeader)) => Err(ProposeRefused::NotLeader),
+        Ok(Err(ProposeError::Stopping)) => Err(ProposeRefused::Stopping),
+        Ok(Err(ProposeError::Unknown)) | Err(_) => Err(ProposeRefused::Unknown),
+    }
+}
