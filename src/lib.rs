@@ -6,6 +6,7 @@ pub mod broker;
 pub mod config;
 pub mod consensus;
 pub mod domain;
+pub mod http;
 pub mod node;
 pub mod peer;
 pub mod rpc;

@@ -1,0 +1,117 @@
+//! The cluster as this node sees it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use super::body::Json;
+use crate::node::{ClusterView, NodeState, NodeView, Role};
+
+/// The cluster.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Cluster)]
+pub(super) struct ClusterBody {
+    /// Names the cluster for as long as it lives.
+    #[schema(format = "uuid")]
+    cluster: String,
+    /// The node that leads, if one is known.
+    leader: Option<u64>,
+    /// The Raft term.
+    term: u64,
+    /// Every member.
+    nodes: Vec<NodeBody>,
+}
+
+/// A member of the cluster.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Node)]
+struct NodeBody {
+    /// Its id, which no other node ever gets.
+    id: u64,
+    role: RoleBody,
+    /// Where clients reach it.
+    client_url: String,
+    /// Where other nodes reach it.
+    peer_addr: String,
+    state: StateBody,
+    /// The last position it has applied.
+    applied: u64,
+    /// How many entries of the log it is behind.
+    lag: u64,
+    /// The share of its processors that is in use, 0 to 1; absent if not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu: Option<f64>,
+    /// Client connections.
+    connections: u64,
+    /// Of the program it runs.
+    version: String,
+}
+
+/// What a node does in the cluster: leaders and followers vote, learners don't.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Role)]
+enum RoleBody {
+    Leader,
+    Follower,
+    Learner,
+}
+
+/// How a node fares: `suspect` has missed some heartbeats, `draining` is about to stop.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = NodeState)]
+enum StateBody {
+    Up,
+    Suspect,
+    Down,
+    Draining,
+}
+
+/// Inspect the cluster
+#[utoipa::path(get, path = "/cluster", operation_id = "getCluster", tag = "operations",
+    responses((status = 200, description = "The cluster as this node sees it", body = ClusterBody)))]
+pub(super) async fn get(State(app): State<Arc<App>>) -> Json<ClusterBody> {
+    Json(app.node.cluster().into())
+}
+
+impl From<ClusterView> for ClusterBody {
+    fn from(view: ClusterView) -> Self {
+        Self {
+            cluster: view.cluster.to_string(),
+            leader: view.leader.map(|leader| leader.get()),
+            term: view.term,
+            nodes: view.nodes.into_iter().map(NodeBody::from).collect(),
+        }
+    }
+}
+
+impl From<NodeView> for NodeBody {
+    fn from(view: NodeView) -> Self {
+        Self {
+            id: view.id.get(),
+            role: match view.role {
+                Role::Leader => RoleBody::Leader,
+                Role::Follower => RoleBody::Follower,
+                Role::Learner => RoleBody::Learner,
+            },
+            client_url: view.client_url,
+            peer_addr: view.peer_addr,
+            state: match view.state {
+                NodeState::Up => StateBody::Up,
+                NodeState::Suspect => StateBody::Suspect,
+                NodeState::Down => StateBody::Down,
+                NodeState::Draining => StateBody::Draining,
+            },
+            applied: view.applied.get(),
+            lag: view.lag,
+            cpu: view.cpu,
+            connections: view.connections,
+            version: view.version,
+        }
+    }
+}

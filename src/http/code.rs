@@ -1,0 +1,100 @@
+//! The catalogue of problems: every `code` that a client may meet, as data.
+
+use axum::http::StatusCode;
+
+/// One line a problem: what it is called in Rust, its status, its stable text, its title.
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $code:ident: $status:ident, $text:literal, $title:literal;)*) => {
+        /// The stable name of a problem. Clients branch on it, so a code is never renamed and never changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            /// The code as a client sees it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $text,)*
+                }
+            }
+
+            /// The status of the answer.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$code => StatusCode::$status,)*
+                }
+            }
+
+            /// One line for people, the same for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$code => $title,)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// The body is not JSON, or not UTF-8.
+    MalformedJson: BAD_REQUEST, "malformed-json", "The body is not JSON";
+    /// The body is JSON, but not what the route takes.
+    InvalidBody: BAD_REQUEST, "invalid-body", "The body is not what this route takes";
+    /// The body ended early.
+    IncompleteBody: BAD_REQUEST, "incomplete-body", "The body ended early";
+    /// A text breaks the rules of topic names.
+    InvalidTopicName: BAD_REQUEST, "invalid-topic-name", "Not a topic name";
+    /// A text breaks the rules of patterns.
+    InvalidPattern: BAD_REQUEST, "invalid-pattern", "Not a pattern over topic names";
+    /// A text is neither a cursor nor another place where reading may start.
+    InvalidCursor: BAD_REQUEST, "invalid-cursor", "Not a cursor";
+    /// An idempotency key breaks its rules, or was given twice.
+    InvalidKey: BAD_REQUEST, "invalid-key", "Not an idempotency key";
+    /// A query parameter is unknown, missing, repeated, or has a value it can't have.
+    InvalidQuery: BAD_REQUEST, "invalid-query", "The query is not what this route takes";
+    /// The path is none of this API.
+    RouteNotFound: NOT_FOUND, "route-not-found", "No such route";
+    /// There is no such topic.
+    TopicNotFound: NOT_FOUND, "topic-not-found", "No such topic";
+    /// The path has other methods.
+    MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not have this method";
+    /// The body did not arrive in time.
+    BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body took too long";
+    /// The topic exists with other settings.
+    TopicExists: CONFLICT, "topic-exists", "The topic exists with other settings";
+    /// The cursor counts in a history that is not the cluster's any more.
+    ForeignCursor: GONE, "foreign-cursor", "The cursor is of another history";
+    /// The body, or one message of it, is too large.
+    TooLarge: PAYLOAD_TOO_LARGE, "too-large", "Too large";
+    /// The body is of a media type or an encoding that the route doesn't take.
+    UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not a media type this route takes";
+    /// The `Host` does not name this machine.
+    HostNotAllowed: MISDIRECTED_REQUEST, "host-not-allowed", "The host is not served here";
+    /// The idempotency key belongs to another message.
+    KeyReused: UNPROCESSABLE_ENTITY, "key-reused", "The idempotency key belongs to another message";
+    /// A fault of the server.
+    Internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
+    /// The cluster has no leader at the moment.
+    NoLeader: SERVICE_UNAVAILABLE, "no-leader", "The cluster has no leader";
+    /// The node can't serve yet.
+    NotReady: SERVICE_UNAVAILABLE, "not-ready", "The node is not ready";
+    /// The node is about to stop.
+    Stopping: SERVICE_UNAVAILABLE, "stopping", "The node is stopping";
+    /// The write was handed to the cluster and may or may not be stored.
+    OutcomeUnknown: GATEWAY_TIMEOUT, "outcome-unknown", "The outcome of the write is unknown";
+}
+
+impl Code {
+    /// After how many seconds asking again may help. An election takes one or two, so nothing changes sooner.
+    #[must_use]
+    pub fn retry_after_seconds(self) -> Option<u64> {
+        matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT).then_some(1)
+    }
+}

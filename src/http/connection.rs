@@ -1,0 +1,134 @@
+//! One client's connection, HTTP/1.1 or HTTP/2.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::debug;
+
+use super::Limits;
+use super::activity::{Activity, AnswerBody};
+use super::metrics::Closed;
+use super::request_body::RequestBody;
+use super::socket::Socket;
+
+/// Request line and headers together, 431 beyond. Browsers and proxies stay below 8 KiB.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests at once on one HTTP/2 connection. Streams count, and a page may open many.
+const HTTP2_STREAMS_MAX: u32 = 256;
+
+/// What one HTTP/2 stream may have waiting in memory: one sealed batch of frames.
+const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// How often an HTTP/2 client is asked whether it is there, and how long its answer may take.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// Serves a connection until its client is done, it breaks a limit, or the server stops. After `stop` the requests in
+/// flight are still answered; at `abort` nothing more is.
+pub(super) async fn run(
+    socket: TcpStream,
+    router: Router,
+    limits: Limits,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) -> Closed {
+    // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
+    }
+    let activity = Arc::new(Activity::new(&limits));
+    let socket = Socket::new(socket, Arc::clone(&activity), limits.write_stall_timeout);
+    let service = service_fn(|request: Request<Incoming>| {
+        let in_flight = activity.begin(request.version());
+        let may_close = request.version() < Version::HTTP_2;
+        let (head, body) = request.into_parts();
+        let (body, read) = RequestBody::new(body);
+        let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
+        async move {
+            let mut answer = answer.await?;
+            if may_close && !read.load(Ordering::Relaxed) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, in_flight)))
+        }
+    });
+    let builder = builder(tasks);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
+    let mut stopping = pin!(stop.cancelled());
+    let mut aborting = pin!(abort.cancelled());
+    let mut stopped = false;
+
+    poll_fn(|cx| {
+        if !stopped && stopping.as_mut().poll(cx).is_ready() {
+            stopped = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Err(error) = result {
+                debug!(error = error.as_ref() as &dyn std::error::Error, "a connection broke");
+            }
+            let done = if stopped { Closed::Stopped } else { Closed::Client };
+            return Poll::Ready(if activity.is_stalled() { Closed::Stalled } else { done });
+        }
+        if aborting.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Closed::Stopped);
+        }
+        // What the connection did above may have changed when it is due. A timer that is early only looks again.
+        loop {
+            let due = ready!(activity.poll_due(cx));
+            if due < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if due <= Instant::now() {
+                return Poll::Ready(Closed::Idle);
+            }
+        }
+    })
+    .await
+}
+
+/// Tasks of HTTP/2 streams are the server's, so that stopping waits for them.
+#[derive(Clone, Debug)]
+struct Tasks(TaskTracker);
+
+impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+fn builder(tasks: TaskTracker) -> Builder<Tasks> {
+    let mut builder = Builder::new(Tasks(tasks));
+    // hyper would answer a head that is too large, or of more than 100 headers, with 431.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("a small constant"))
+        .max_send_buf_size(HTTP2_SEND_BYTES_MAX)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
+}

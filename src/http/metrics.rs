@@ -1,0 +1,197 @@
+//! Metrics: what this module counts, and the page that shows what every module counts.
+//!
+//! There is no global registry: several nodes in one process stay apart. Whoever builds a node makes its registry, lets
+//! each module register in it, and hands it to [`super::App`], which only prints it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use super::{App, Problem};
+
+/// From half a millisecond, a read from memory, to beyond the time a write may take.
+const DURATION_BUCKETS_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// The counters of the clients' port.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
+    streams: Gauge,
+    streams_opened: Family<OpenedLabels, Counter>,
+    connections: Gauge,
+    connections_closed: Family<ClosedLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OpenedLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosedLabels {
+    reason: &'static str,
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The client was done, or went away.
+    Client,
+    /// There were too many others.
+    Full,
+    /// It sent nothing for too long, or a head too slowly.
+    Idle,
+    /// It took nothing for too long.
+    Stalled,
+    /// The server stopped.
+    Stopped,
+}
+
+impl Metrics {
+    /// Makes the counters and registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS_SECONDS)),
+            in_flight: Gauge::default(),
+            streams: Gauge::default(),
+            streams_opened: Family::default(),
+            connections: Gauge::default(),
+            connections_closed: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("http");
+        registry.register("requests", "Requests answered, by class of status", metrics.requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request's head to its answer's head",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register("requests_in_flight", "Requests not answered yet", metrics.in_flight.clone());
+        registry.register("streams", "Open streams", metrics.streams.clone());
+        registry.register("streams_opened", "Streams asked for", metrics.streams_opened.clone());
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register("connections_closed", "Connections closed, by reason", metrics.connections_closed.clone());
+        metrics
+    }
+
+    /// Counts a stream that was asked for; it is open until what this returns is dropped.
+    pub(super) fn stream_opened(&self, served: bool) -> Option<Open> {
+        let result = if served { "served" } else { "refused" };
+        self.streams_opened.get_or_create(&OpenedLabels { result }).inc();
+        served.then(|| Open::new(&self.streams))
+    }
+
+    /// Counts a connection; it is open until what this returns is dropped.
+    pub(super) fn connection_opened(&self) -> Open {
+        Open::new(&self.connections)
+    }
+
+    pub(super) fn connection_closed(&self, reason: Closed) {
+        let reason = match reason {
+            Closed::Client => "client",
+            Closed::Full => "full",
+            Closed::Idle => "idle",
+            Closed::Stalled => "stalled",
+            Closed::Stopped => "stopped",
+        };
+        self.connections_closed.get_or_create(&ClosedLabels { reason }).inc();
+    }
+
+    /// Open connections, for what the cluster tells about this node.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+        let (route, method) = (route.to_owned(), known(method));
+        self.durations.get_or_create(&RouteLabels { route: route.clone(), method }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { route, method, status: class(status) }).inc();
+    }
+}
+
+/// Something that is open as long as this lives.
+#[derive(Debug)]
+pub(super) struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Middleware: counts and times requests. Labels come from the route table, so a client can't make new ones.
+pub(super) async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let _in_flight = Open::new(&app.metrics.in_flight);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    app.metrics.answered(route, &method, response.status(), started.elapsed());
+    response
+}
+
+/// Read metrics
+#[utoipa::path(get, path = "/metrics", operation_id = "readMetrics", tag = "operations",
+    responses((status = 200, description = "Metrics of this node", body = String,
+        content_type = "application/openmetrics-text")))]
+pub(super) async fn page(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let mut text = String::new();
+    encode(&mut text, &app.registry).map_err(|error| Problem::internal(&error))?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+fn known(method: &Method) -> &'static str {
+    [&Method::GET, &Method::POST, &Method::PATCH, &Method::DELETE, &Method::HEAD, &Method::OPTIONS]
+        .into_iter()
+        .zip(["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+        .find_map(|(known, name)| (known == method).then_some(name))
+        .unwrap_or("other")
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,149 @@
+//! The clients' port: REST for topics and messages, Server-Sent Events for streams, and what operators look at.
+//!
+//! A request is parsed into types of `domain`, handed to [`Node`], and its answer written down; that is all. There is no
+//! state here but counters, nothing knows of Raft or of storage, and nothing waits but for the node and the client.
+//!
+//! - Whatever a client sends is answered, by a success or by a [`Problem`] with a stable [`Code`]: extractors reject with
+//!   problems, errors of the node become problems by an exhaustive `match`, and so does a panic.
+//! - Everything a client may make grow has a bound with a name: [`Limits`] has those of connections, [`Options`] those of
+//!   messages, and each route its own.
+//! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
+//! - [`router`] is a plain service; [`serve`] puts it on a listener. Tests need only the first.
+
+mod activity;
+mod body;
+mod cluster;
+mod code;
+mod connection;
+mod health;
+mod history;
+mod metrics;
+mod openapi;
+mod origin;
+mod path;
+mod problem;
+mod publish;
+mod query;
+mod request_body;
+mod serve;
+mod socket;
+mod start;
+mod starting;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::HeaderName;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use self::code::Code;
+pub use self::metrics::Metrics;
+pub use self::origin::{Origin, OriginError};
+pub use self::problem::Problem;
+pub use self::serve::{Limits, serve};
+pub use self::starting::front;
+use crate::domain::Retention;
+use crate::node::Node;
+
+/// The cursor that an `EventSource` sends when it comes back.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What requests are served with.
+#[derive(Debug)]
+pub struct App {
+    /// What is served.
+    pub node: Node,
+    /// How it is served.
+    pub options: Options,
+    /// The counters of this module.
+    pub metrics: Metrics,
+    /// The counters of every module, for `/metrics`.
+    pub registry: Registry,
+    /// Ends streams, between two events.
+    pub stop: CancellationToken,
+}
+
+/// Settings of the clients' port.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The listener is bound to loopback: only requests for a `Host` that names loopback are served.
+    pub loopback_only: bool,
+    /// Origins whose pages are admitted besides those of this machine.
+    pub cors_origins: Vec<Origin>,
+    /// What a topic keeps unless its creator says otherwise.
+    pub default_retention: Retention,
+    /// The largest message, as the bytes of its JSON with value, headers and type.
+    pub message_bytes_max: usize,
+    /// How long a write may take before it is answered with "outcome unknown".
+    pub write_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            loopback_only: true,
+            cors_origins: Vec::new(),
+            default_retention: Retention::default(),
+            message_bytes_max: 64 * 1024,
+            // Longer than an election, so that a write that meets one usually outlives it.
+            write_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl App {
+    /// When a write that starts now has taken too long.
+    fn write_deadline(&self) -> Instant {
+        Instant::now() + self.options.write_timeout
+    }
+}
+
+/// Every route.
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 10] {
+    [
+        ("/topics", get(topics::list).post(topics::create)),
+        ("/topics/{topic}", get(topics::get).post(publish::publish).patch(topics::change).delete(topics::delete)),
+        ("/topics/{topic}/messages", get(history::page)),
+        ("/topics/{topic}/sse", get(stream::one)),
+        ("/sse", get(stream::many)),
+        ("/cluster", get(cluster::get)),
+        ("/livez", get(health::live)),
+        ("/readyz", get(health::ready)),
+        ("/metrics", get(metrics::page)),
+        ("/openapi.json", get(openapi::document)),
+    ]
+}
+
+/// The API as a service.
+pub fn router(app: App) -> Router {
+    let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    with_layers(router, Arc::new(app))
+}
+
+fn with_layers(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+    router
+        .fallback(async || Problem::new(Code::RouteNotFound, "See /openapi.json for the routes of this API."))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "See the Allow header."))
+        .layer(from_fn_with_state(Arc::clone(&app), origin::check_host))
+        .layer(origin::cors(&app.options.cors_origins))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(&app), metrics::measure))
+        .with_state(app)
+}
+
+/// A handler panicked. The panic hook has logged where and why.
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::failed().into_response()
+}

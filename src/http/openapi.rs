@@ -1,0 +1,150 @@
+//! The API's description, made from the code: OpenAPI 3.1.
+//!
+//! Handlers describe their parameters, bodies and successes; [`problems`] says for each operation what else it may
+//! answer. Tests hold both against what the router really does.
+
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use utoipa::OpenApi as _;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+
+use super::body::JSON;
+use super::problem::PROBLEM_JSON;
+use super::{Code, cluster, health, history, metrics, publish, stream, topics};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "repl",
+        description = "A Raft-replicated publish/subscribe broker for web applications, over Server-Sent Events."
+    ),
+    paths(
+        topics::list,
+        topics::create,
+        topics::get,
+        topics::change,
+        topics::delete,
+        publish::publish,
+        history::page,
+        stream::one,
+        stream::many,
+        cluster::get,
+        health::live,
+        health::ready,
+        metrics::page,
+        document,
+    )
+)]
+struct Successes;
+
+/// Any operation may answer these.
+const ANYWHERE: &[Code] = &[Code::HostNotAllowed, Code::Internal];
+const BODY: &[Code] = &[
+    Code::MalformedJson,
+    Code::InvalidBody,
+    Code::IncompleteBody,
+    Code::BodyTimeout,
+    Code::TooLarge,
+    Code::UnsupportedMediaType,
+];
+const WRITE: &[Code] = &[Code::NoLeader, Code::Stopping, Code::OutcomeUnknown];
+const TOPIC: &[Code] = &[Code::InvalidTopicName, Code::TopicNotFound];
+
+/// The problems of an operation besides [`ANYWHERE`]'s. `None`: there is no such operation.
+fn problems(operation: &str) -> Option<Vec<Code>> {
+    Some(match operation {
+        "listTopics" => vec![Code::InvalidQuery],
+        "createTopic" => [BODY, WRITE, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
+        "getTopic" => TOPIC.to_vec(),
+        "changeTopic" => [TOPIC, BODY, WRITE].concat(),
+        "deleteTopic" => [TOPIC, WRITE].concat(),
+        "publish" => [TOPIC, BODY, WRITE, &[Code::InvalidKey, Code::KeyReused]].concat(),
+        "readMessages" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor, Code::ForeignCursor]].concat(),
+        "streamTopic" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor]].concat(),
+        "stream" => vec![Code::InvalidTopicName, Code::InvalidPattern, Code::InvalidQuery, Code::InvalidCursor],
+        "ready" => vec![Code::NotReady],
+        "getCluster" | "live" | "readMetrics" | "readDescription" => vec![],
+        _ => return None,
+    })
+}
+
+/// Read this description
+#[utoipa::path(get, path = "/openapi.json", operation_id = "readDescription", tag = "operations",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+pub(super) async fn document() -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        let document = serde_json::to_vec(&describe()).expect("a document is text and numbers under text keys");
+        document.into()
+    });
+    ([(CONTENT_TYPE, JSON)], DOCUMENT.clone()).into_response()
+}
+
+pub(super) fn describe() -> OpenApi {
+    let mut document = Successes::openapi();
+    let operations = document.paths.paths.values_mut().flat_map(operations);
+    for (_, operation) in operations {
+        let id = operation.operation_id.as_deref().unwrap_or_default();
+        let own = problems(id).expect("every operation has its problems");
+        describe_problems(operation, &[ANYWHERE, &own].concat());
+    }
+    let components = document.components.get_or_insert_default();
+    components.schemas.insert("Problem".to_owned(), RefOr::T(problem_schema().into()));
+    document
+}
+
+/// The operations of a path, by method.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let PathItem { get, post, patch, delete, .. } = item;
+    [("GET", get), ("POST", post), ("PATCH", patch), ("DELETE", delete)]
+        .into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// One response for each status, which lists its codes.
+fn describe_problems(operation: &mut Operation, codes: &[Code]) {
+    for code in codes {
+        let status = code.status().as_str().to_owned();
+        let same_status = codes.iter().filter(|other| other.status() == code.status());
+        let lines: Vec<_> = same_status.map(|code| format!("- `{}`: {}", code.as_str(), code.title())).collect();
+        let mut response = ResponseBuilder::new()
+            .description(lines.join("\n"))
+            .content(PROBLEM_JSON, ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build());
+        if code.retry_after_seconds().is_some() {
+            let header =
+                HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer))).description(Some("In seconds"));
+            response = response.header("Retry-After", header.build());
+        }
+        operation.responses.responses.insert(status, response.build().into());
+    }
+}
+
+/// RFC 9457, with `code` and what some codes add.
+fn problem_schema() -> Object {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let number = || ObjectBuilder::new().schema_type(Type::Integer);
+    ObjectBuilder::new()
+        .description(Some("Why a request was not done (RFC 9457). Branch on `code`."))
+        .property("type", text())
+        .property("title", text())
+        .property("status", number())
+        .property("code", text().enum_values(Some(Code::ALL.iter().map(|code| code.as_str()))))
+        .property("detail", text().description(Some("What to do, for people")))
+        .property("line", number().description(Some("The line of a batch, from 1")))
+        .property("parameter", text().description(Some("The parameter of the query")))
+        .property("maxBytes", number())
+        .property("maxLines", number())
+        .property("outcome", text().enum_values(Some(["unknown"])))
+        .property("existing", ObjectBuilder::new().property("retention", Ref::from_schema_name("Retention")))
+        .required("type")
+        .required("title")
+        .required("status")
+        .required("code")
+        .required("detail")
+        .build()
+}

@@ -1,0 +1,152 @@
+//! Which web pages may use this node.
+//!
+//! Any page a user visits can send requests to a server on his machine. Two rules keep strangers out. *CORS*: pages
+//! from this machine may read answers, others only if the operator named their origin; cookies and other ambient
+//! credentials are never admitted, so `*` is safe to mean everyone. *Host*: a node that listens only on loopback serves
+//! only requests for names of loopback, because a page whose own name was made to point at 127.0.0.1 (DNS rebinding)
+//! is of the same origin as the node and asks no CORS at all.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, LOCATION, RETRY_AFTER};
+use axum::http::uri::{Authority, Uri};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use thiserror::Error;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::{App, Code, LAST_EVENT_ID, Problem};
+
+/// How long browsers may remember a preflight's answer. Chromium caps it at two hours.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// Whose pages are admitted besides those of this machine: an origin such as `https://app.example.com`, `null` (local
+/// files, sandboxed frames), or `*` for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(HeaderValue);
+
+/// The text is not an origin.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("an origin is `https://host[:port]`, `null`, or `*`")]
+pub struct OriginError;
+
+impl Origin {
+    /// # Errors
+    /// Not of the form in which browsers send origins, so it would never match one.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let value = HeaderValue::from_str(text).map_err(|_| OriginError)?;
+        if matches!(text, "*" | "null") {
+            return Ok(Self(value));
+        }
+        let uri: Uri = text.parse().map_err(|_| OriginError)?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(OriginError) };
+        if text != format!("{scheme}://{authority}").to_ascii_lowercase() || authority.as_str().contains(['@', '*']) {
+            return Err(OriginError);
+        }
+        Ok(Self(value))
+    }
+
+    fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or_default())
+    }
+}
+
+/// The CORS rules. They name every header that a client of ours sends or reads.
+pub(super) fn cors(admitted: &[Origin]) -> CorsLayer {
+    let origins = if admitted.iter().any(Origin::is_any) {
+        AllowOrigin::any()
+    } else {
+        let admitted = admitted.to_vec();
+        AllowOrigin::predicate(move |origin, _| {
+            is_local(origin) || admitted.iter().any(|admitted| admitted.0 == *origin)
+        })
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key"), LAST_EVENT_ID])
+        .expose_headers([LOCATION, RETRY_AFTER])
+        .max_age(PREFLIGHT_MAX_AGE)
+}
+
+/// Middleware: refuses a request for a host that this node doesn't serve.
+pub(super) async fn check_host(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, Problem> {
+    if app.options.loopback_only && !host(&request).is_none_or(|host| names_loopback(&host)) {
+        return Err(Problem::new(
+            Code::HostNotAllowed,
+            "This node listens on loopback only. Address it as localhost, 127.0.0.1 or [::1]; a proxy in front of it \
+             has to send such a Host.",
+        ));
+    }
+    Ok(next.run(request).await)
+}
+
+/// The host a request is for, with its port; what can't be read is returned as a host that is nowhere served. `None` if
+/// the request has none: HTTP/1.0 health checks, never a browser.
+fn host(request: &Request) -> Option<String> {
+    let in_uri = request.uri().authority().map(Authority::to_string);
+    in_uri.or_else(|| Some(request.headers().get(HOST)?.to_str().unwrap_or("?").to_owned()))
+}
+
+/// Whether an origin is a page of this machine.
+fn is_local(origin: &HeaderValue) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some_and(names_loopback)
+}
+
+/// Whether `host` or `host:port` names loopback by itself, whatever a resolver says.
+fn names_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    if authority.as_str().contains(['@', '*']) {
+        return false;
+    }
+    let name = authority.host();
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => address.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback()),
+        None => {
+            name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_loopback_are_loopback() {
+        for host in ["localhost", "localhost:7375", "LocalHost", "127.0.0.1", "127.0.0.1:1", "127.8.9.1", "[::1]:7375"]
+        {
+            assert!(names_loopback(host), "{host}");
+        }
+        for host in
+            ["", "evil.com", "localhost.evil.com", "127.0.0.1.evil.com", "a@localhost", "[::2]", "0.0.0.0", "::1"]
+        {
+            assert!(!names_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_no_browser_sends_is_refused() {
+        for text in ["https://app.example.com", "http://10.0.0.1:3000", "http://[::1]:80", "null", "*"] {
+            assert_eq!(Origin::parse(text).expect(text).to_string(), text);
+        }
+        for text in
+            ["", "example.com", "https://example.com/", "https://Example.com", "https://*.a", "https://u@a", "a\n"]
+        {
+            assert_eq!(Origin::parse(text), Err(OriginError), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457).
+
+use std::error::Error;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+use tracing::{debug, error};
+
+use super::Code;
+use super::topics::RetentionBody;
+use crate::domain::{
+    CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, PatternError, TopicNameError,
+};
+use crate::node::{HistoryError, NotReady, WriteError};
+use crate::state::Refusal;
+
+/// The media type of every error.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// `type` is this and the code. A URN, because it names a kind of problem wherever the documentation moves to.
+const TYPE_PREFIX: &str = "urn:repl:problem:";
+
+/// Why a request was not done, in a form that is safe to send: its `detail` tells the client what to do, and what only
+/// the operator may see has gone to the log when the problem was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    extras: Vec<(&'static str, Value)>,
+}
+
+impl Problem {
+    /// A problem with a sentence that says what to do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), extras: Vec::new() }
+    }
+
+    /// With a further member.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.extras.push((name, value.into()));
+        self
+    }
+
+    /// The problem of one line of a batch, counted from 1.
+    #[must_use]
+    pub fn at_line(mut self, line: usize) -> Self {
+        self.detail = format!("Line {line}: {}", self.detail);
+        self.with("line", line)
+    }
+
+    /// A fault of ours: the client learns that it happened, the log what it was.
+    pub fn internal(error: &(dyn Error + 'static)) -> Self {
+        error!(error, "a request failed");
+        Self::failed()
+    }
+
+    /// A fault of ours whose cause is in the log already.
+    pub fn failed() -> Self {
+        Self::new(
+            Code::Internal,
+            "The fault is the server's; its log says more. Retry a write only with an Idempotency-Key.",
+        )
+    }
+
+    /// There is no such topic.
+    pub fn topic_not_found() -> Self {
+        Self::new(Code::TopicNotFound, "Create the topic first, with `POST /topics`.")
+    }
+
+    /// Its code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &format_args!("{TYPE_PREFIX}{}", self.code.as_str()))?;
+        map.serialize_entry("title", self.code.title())?;
+        map.serialize_entry("status", &self.code.status().as_u16())?;
+        map.serialize_entry("code", self.code.as_str())?;
+        map.serialize_entry("detail", &self.detail)?;
+        for (name, value) in &self.extras {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        debug!(code = self.code.as_str(), "refused");
+        let body = serde_json::to_vec(&self).expect("a problem is text and numbers under text keys");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.code.retry_after_seconds() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(refusal) => refusal.into(),
+            WriteError::NoLeader => {
+                Self::new(Code::NoLeader, "Nothing was written. Retry: a leader is usually elected within seconds.")
+            }
+            WriteError::Stopping => Self::new(Code::Stopping, "Nothing was written. Retry at another node."),
+            WriteError::Unknown { waited } => Self::new(
+                Code::OutcomeUnknown,
+                format!(
+                    "The cluster did not confirm the write within {} ms; it may still take effect. Repeating it is safe \
+                     for a topic, and for a message under the same Idempotency-Key.",
+                    waited.as_millis()
+                ),
+            )
+            .with("outcome", "unknown"),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TopicNotFound => Self::topic_not_found(),
+            Refusal::TopicExists { existing } => Self::new(
+                Code::TopicExists,
+                "Take the topic as it is, or change its retention with `PATCH /topics/{topic}`.",
+            )
+            .with("existing", serde_json::json!({ "retention": RetentionBody::from(existing) })),
+            Refusal::KeyReused { .. } => Self::new(
+                Code::KeyReused,
+                "Send another message under another key, and a retry exactly as it was sent first.",
+            ),
+        }
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        match &error {
+            HistoryError::TopicNotFound => Self::topic_not_found(),
+            HistoryError::Storage(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<NotReady> for Problem {
+    fn from(reason: NotReady) -> Self {
+        Self::new(Code::NotReady, format!("Send traffic to another node for now: {reason}."))
+    }
+}
+
+impl From<TopicNameError> for Problem {
+    fn from(error: TopicNameError) -> Self {
+        Self::new(Code::InvalidTopicName, sentence(&error))
+    }
+}
+
+impl From<PatternError> for Problem {
+    fn from(error: PatternError) -> Self {
+        match &error {
+            PatternError::RestNotLast => Self::new(Code::InvalidPattern, sentence(&error)),
+            PatternError::Name(source) => Self::new(Code::InvalidPattern, sentence(source)),
+        }
+    }
+}
+
+impl From<CursorError> for Problem {
+    fn from(error: CursorError) -> Self {
+        Self::new(Code::InvalidCursor, sentence(&error))
+    }
+}
+
+impl From<IdempotencyKeyError> for Problem {
+    fn from(error: IdempotencyKeyError) -> Self {
+        Self::new(Code::InvalidKey, sentence(&error))
+    }
+}
+
+impl From<EventTypeError> for Problem {
+    fn from(error: EventTypeError) -> Self {
+        Self::new(Code::InvalidBody, sentence(&error))
+    }
+}
+
+impl From<HeadersError> for Problem {
+    fn from(error: HeadersError) -> Self {
+        Self::new(Code::InvalidBody, sentence(&error))
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Syntax(_) => Self::new(Code::MalformedJson, sentence(&error)),
+            JsonError::TooDeep => Self::new(Code::InvalidBody, sentence(&error)),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        let code = if error.is_data() { Code::InvalidBody } else { Code::MalformedJson };
+        let (line, column) = (error.line(), error.column());
+        let place = if line > 1 { format!(" (line {line}, column {column})") } else { format!(" (column {column})") };
+        // A line of a batch has a number of its own, so "line 1" would mislead.
+        let message = error.to_string().replace(&format!(" at line {line} column {column}"), &place);
+        Self::new(code, sentence(&message))
+    }
+}
+
+/// An error's message as a sentence: our errors are lower case and without a final dot.
+fn sentence(error: &dyn ToString) -> String {
+    let message = error.to_string();
+    let mut characters = message.chars();
+    let first = characters.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(characters).chain(['.']).collect()
+}

@@ -1,0 +1,203 @@
+//! Streams: Server-Sent Events of one topic or of many.
+//!
+//! A native `EventSource` gives up for good on any status but 200. So only faults that asking again can't mend are
+//! problems here; a node that can't serve *now* answers 200, when to come back, and the end: a soft refusal.
+
+#![expect(unused_qualifications, reason = "in what utoipa makes of the parameters")]
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::ready;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use tracing::debug;
+use utoipa::IntoParams;
+
+use super::path::{Topic, TopicPath};
+use super::query::{self, FromParameters, Parameters, QueryString};
+use super::start::{self, LastEventId};
+use super::{App, Code, Problem};
+use crate::broker::{Format, frame};
+use crate::domain::{Pattern, Selection, TopicName};
+use crate::node::{NotServing, Start, Stream, StreamRequest};
+
+/// Topics and patterns of one stream, together. A published message is matched against each of them.
+const SELECTED_MAX: usize = 256;
+
+/// The largest `?tail=`.
+const TAIL_MAX: usize = 1_000;
+
+/// When a client whose stream ended comes back: at random between these two, so that the clients of a node that was
+/// stopped don't all come at once.
+const RETRY_MS: RangeInclusive<u64> = 1_000..=3_000;
+
+/// What keeps proxies from holding a stream back: nginx buffers without the second, some compress without `no-transform`.
+const STREAM_HEADERS: [(HeaderName, &str); 3] = [
+    (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+    (CACHE_CONTROL, "no-store, no-transform"),
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
+/// How to read a stream.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamQuery {
+    /// Where to start: after a cursor, `earliest`, `now`, how long ago (`10m`), or an RFC 3339 time. The
+    /// `Last-Event-ID` header goes before it.
+    #[param(value_type = String, required = false, default = "now")]
+    after: Start,
+    /// First the last so many messages of each topic. Does not apply to a stream that resumes from a cursor.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    tail: Option<u64>,
+    /// `message`: whole messages; `value`: only their values.
+    #[param(value_type = String, required = false, default = "message", pattern = "^(message|value)$")]
+    format: Format,
+}
+
+/// What a stream of many topics selects.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SelectionQuery {
+    /// A topic; it need not exist yet. Repeat it for more.
+    #[param(value_type = Option<Vec<String>>, rename = "topic", style = Form, explode)]
+    topics: Vec<TopicName>,
+    /// A pattern over topic names: `*` is one level, a final `**` all the rest. Repeat it for more.
+    #[param(value_type = Option<Vec<String>>, rename = "match", style = Form, explode)]
+    patterns: Vec<Pattern>,
+}
+
+impl FromParameters for StreamQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        let after = parameters.one("after")?.map(|after| start::parse(&after)).transpose()?;
+        let tail = parameters.count("tail", TAIL_MAX)?;
+        if tail.is_some() && matches!(after, Some(Start::Earliest | Start::Since(_))) {
+            return Err(query::invalid("tail", "it starts a stream already; leave `after` out"));
+        }
+        let format = match parameters.one("format")?.as_deref() {
+            None | Some("message") => Format::Full,
+            Some("value") => Format::Value,
+            Some(_) => return Err(query::invalid("format", "`message` or `value`")),
+        };
+        let tail = tail.and_then(|tail| u64::try_from(tail).ok());
+        Ok(Self { after: after.unwrap_or(Start::Now), tail, format })
+    }
+}
+
+impl FromParameters for SelectionQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        let (topics, patterns) = (parameters.all("topic"), parameters.all("match"));
+        match topics.len() + patterns.len() {
+            0 => return Err(Problem::new(Code::InvalidQuery, "Name at least one `topic` or `match`.")),
+            selected if selected > SELECTED_MAX => {
+                let expected = format!("at most {SELECTED_MAX} of `topic` and `match` together");
+                return Err(query::invalid("topic", &expected));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            topics: topics.iter().map(|name| TopicName::parse(name)).collect::<Result<_, _>>()?,
+            patterns: patterns.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Stream one topic
+///
+/// As Server-Sent Events. Ends only between events; an `EventSource` comes back by itself and resumes.
+#[utoipa::path(get, path = "/topics/{topic}/sse", operation_id = "streamTopic", tag = "streams",
+    params(TopicPath, StreamQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event received")),
+    responses((status = 200, description = "Events, without end; or none, if the node can't serve now",
+        body = String, content_type = "text/event-stream")))]
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    Topic(topic): Topic,
+    QueryString(query): QueryString<StreamQuery>,
+    resume: LastEventId,
+) -> Result<Response, Problem> {
+    let stream = app.node.stream(query.request(Selection::topic(topic.clone()), &resume));
+    // A node that can't serve yet doesn't know its topics either.
+    if stream.is_ok() && app.node.topic(&topic).is_none() {
+        return Err(Problem::topic_not_found());
+    }
+    Ok(answer(&app, stream))
+}
+
+/// Stream many topics
+///
+/// In the one order of the cluster. Topics that don't exist yet join the stream when they are created.
+#[utoipa::path(get, path = "/sse", operation_id = "stream", tag = "streams",
+    params(SelectionQuery, StreamQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event received")),
+    responses((status = 200, description = "Events, without end; or none, if the node can't serve now",
+        body = String, content_type = "text/event-stream")))]
+pub(super) async fn many(
+    State(app): State<Arc<App>>,
+    QueryString((selection, query)): QueryString<(SelectionQuery, StreamQuery)>,
+    resume: LastEventId,
+) -> Response {
+    let SelectionQuery { topics, patterns } = selection;
+    let selection = Selection { topics: topics.into_iter().collect(), patterns: patterns.into_iter().collect() };
+    answer(&app, app.node.stream(query.request(selection, &resume)))
+}
+
+impl StreamQuery {
+    /// A stream that resumes has had its tail, and an `EventSource` asks for the same URL again.
+    fn request(self, selection: Selection, resume: &LastEventId) -> StreamRequest {
+        let start = resume.0.map_or(self.after, Start::Cursor);
+        let tail = self.tail.filter(|_| !matches!(start, Start::Cursor(_)));
+        StreamRequest { selection, format: self.format, start, tail }
+    }
+}
+
+/// Headers and the first bytes at once; then events, until the node has no more or the server stops. Whatever ends the
+/// stream, it ends between two events: they come whole from the node.
+pub(super) fn answer(app: &Arc<App>, stream: Result<Stream, NotServing>) -> Response {
+    let events = stream.inspect_err(|reason| debug!(error = reason as &dyn Error, "refused a stream softly")).ok();
+    let open = app.metrics.stream_opened(events.is_some());
+    let events = stream::unfold((events, open), async |(events, open)| {
+        let mut events = events?;
+        let bytes = events.next().await?;
+        Some((bytes, (Some(events), open)))
+    });
+    let bytes = stream::once(ready(preamble())).chain(events).take_until(app.stop.clone().cancelled_owned());
+    (STREAM_HEADERS, Body::from_stream(bytes.map(Ok::<Bytes, Infallible>))).into_response()
+}
+
+/// A stream of a node that has not started.
+pub(super) async fn refuse() -> Response {
+    (STREAM_HEADERS, preamble()).into_response()
+}
+
+/// A comment, so that proxies pass the headers on, and when to come back after the end. Not followed by a blank line:
+/// several clients make an event of that.
+fn preamble() -> Bytes {
+    let mut preamble = frame::COMMENT.to_owned();
+    frame::retry(Duration::from_millis(fastrand::u64(RETRY_MS)), &mut preamble);
+    preamble.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Cursor;
+
+    #[test]
+    fn a_cursor_outranks_the_query_and_its_tail() {
+        let query = |after| StreamQuery { after, tail: Some(5), format: Format::Full };
+        let cursor = Cursor::parse("00000000-7").expect("a cursor");
+        let request = |after, resume| query(after).request(Selection::default(), &LastEventId(resume));
+
+        assert_eq!((request(Start::Now, None).start, request(Start::Now, None).tail), (Start::Now, Some(5)));
+        let resumed = request(Start::Now, Some(cursor));
+        assert_eq!((resumed.start, resumed.tail), (Start::Cursor(cursor), None));
+        assert_eq!(request(Start::Cursor(cursor), None).tail, None);
+    }
+}

@@ -1,0 +1,110 @@
+//! A golden answer for each code of the catalogue.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::*;
+use crate::http::{Code, Problem, with_layers};
+use crate::node::{HistoryError, NotReady, ReadError, WriteError};
+use crate::state::CodecError;
+
+/// Compares an answer with its file. `UPDATE_GOLDEN=1` writes the file instead, to be read before it is committed.
+fn check_golden(answer: &Answer) {
+    let mut found = format!("{}\n", answer.status);
+    for name in ["content-type", "retry-after", "allow"] {
+        if answer.headers.contains_key(name) {
+            let _ = writeln!(found, "{name}: {}", answer.header(name));
+        }
+    }
+    let _ = write!(found, "\n{}\n", answer.text());
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/problems").join(answer.code() + ".http");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&file, &found).expect("a golden file");
+    }
+    let golden = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(found, golden, "{}", file.display());
+}
+
+async fn answer(problem: impl Into<Problem>) -> Answer {
+    let (head, body) = problem.into().into_response().into_parts();
+    Answer { status: head.status, headers: head.headers, body: body.collect().await.expect("a body").to_bytes() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_code_has_its_golden_answer() {
+    let api = Api::with_topics(&["t"]).await;
+    api.post("/topics/t", r#"{"value":1,"key":"used"}"#).await;
+    let broken = futures_util::stream::iter([Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset))]);
+    let never = futures_util::stream::pending::<Result<Bytes, io::Error>>();
+    let misdirected = Request::get("/livez").header("host", "evil.com").body(Body::empty()).expect("a request");
+    let answers = [
+        api.post("/topics/t", "{").await,
+        api.post_lines("/topics/t", "{\"value\":1}\n{\"value\":1,\"ttl\":5}").await,
+        api.post("/topics/t", Body::from_stream(broken)).await,
+        api.get("/topics/$sys").await,
+        api.get("/sse?match=a:**:b").await,
+        api.get("/sse?topic=t&after=yesterday").await,
+        api.post("/topics/t", r#"{"value":1,"key":""}"#).await,
+        api.get("/topics?limt=5").await,
+        api.get("/topic").await,
+        api.get("/topics/missing").await,
+        api.send(request(Method::PUT, "/topics/t", "")).await,
+        api.post("/topics/t", Body::from_stream(never)).await,
+        api.post("/topics", r#"{"name":"t","retention":{"maxMessages":0}}"#).await,
+        api.get("/topics/t/messages?after=zzzzzzzz-7").await,
+        api.post("/topics/t", " ".repeat(65_537)).await,
+        api.send(request(Method::POST, "/topics/t", "value=1")).await,
+        api.send(misdirected).await,
+        api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
+        answer(damaged()).await,
+        answer(WriteError::NoLeader).await,
+        answer(NotReady::NoLeader).await,
+        answer(WriteError::Stopping).await,
+        answer(WriteError::Unknown { waited: Duration::from_secs(5) }).await,
+    ];
+    answers.iter().for_each(check_golden);
+    let codes: BTreeSet<_> = answers.iter().map(Answer::code).collect();
+    assert_eq!(codes, Code::ALL.iter().map(|code| code.as_str().to_owned()).collect());
+}
+
+/// What a row that can't be read comes to.
+fn damaged() -> HistoryError {
+    HistoryError::Storage(ReadError::Row(CodecError::Empty))
+}
+
+#[tokio::test]
+async fn a_fault_of_the_server_keeps_its_details_from_the_client() {
+    let details = CodecError::Empty.to_string();
+    let answer = answer(damaged()).await;
+    assert!(!answer.text().contains(&details), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_and_the_next_request_is_served() {
+    async fn panics() {
+        panic!("for the test");
+    }
+    let router = Router::new().route("/livez", get(panics)).route("/readyz", get(async || ()));
+    let api = Api(with_layers(router, Arc::new(app(Options::default()).await)));
+    assert_eq!(api.get("/livez").await.code(), "internal");
+    assert_eq!(api.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_path_without_a_route_and_a_method_without_a_handler_are_problems() {
+    let api = Api::start().await;
+    for path in ["/", "/topics/", "/topics/a/b", "/topics/a/sse/", "/Topics", "//", "/sse/x"] {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            assert_eq!(api.send(request(method, path, "")).await.code(), "route-not-found", "{path}");
+        }
+    }
+    let answer = api.send(request(Method::PUT, "/topics/a", "")).await;
+    assert_eq!((answer.code().as_str(), answer.header("allow")), ("method-not-allowed", "GET,HEAD,POST,PATCH,DELETE"));
+}

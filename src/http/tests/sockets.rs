@@ -1,0 +1,332 @@
+//! The listener: what only a real socket shows.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::interval;
+
+use super::*;
+use crate::http::{Limits, serve};
+
+/// Short enough for a test to wait for, long enough for a busy machine to be in time.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// The API on a port of its own.
+struct Server {
+    address: SocketAddr,
+    api: Api,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let app = app(Options::default()).await;
+        let (metrics, stop) = (app.metrics.clone(), app.stop.clone());
+        let router = router(app);
+        let task = tokio::spawn(serve(listener, router.clone(), metrics, limits, stop.clone()));
+        Self { address, api: Api(router), stop, task }
+    }
+
+    async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.expect("a connection"))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Stops it; it must end soon.
+    async fn stop(self) {
+        self.stop.cancel();
+        timeout(SOON, self.task).await.expect("an end soon").expect("no panic");
+    }
+
+    /// Waits until a metric has come to be.
+    async fn reaches(&self, metric: &str) {
+        let reached = async {
+            while !self.api.get("/metrics").await.text().lines().any(|line| line == metric) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, reached).await.unwrap_or_else(|_| panic!("{metric} never came"));
+    }
+}
+
+/// A client that speaks bytes.
+struct Client(TcpStream);
+
+impl Client {
+    async fn write(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.expect("written");
+    }
+
+    /// Reads until the text has come.
+    async fn until(&mut self, wanted: &str) -> String {
+        let (mut found, mut seen) = (Vec::new(), 0);
+        while !found[seen..].windows(wanted.len()).any(|window| window == wanted.as_bytes()) {
+            seen = found.len().saturating_sub(wanted.len());
+            let read = timeout(SOON, self.0.read_buf(&mut found)).await.expect("bytes soon").expect("no error");
+            assert_ne!(read, 0, "closed before {wanted:?}");
+        }
+        String::from_utf8(found).expect("UTF-8")
+    }
+
+    /// What still comes before the server closes, which it must do soon.
+    async fn rest(&mut self) -> String {
+        let mut found = Vec::new();
+        let read = async {
+            // A reset is a close too: the server needn't read what it refuses.
+            while self.0.read_buf(&mut found).await.is_ok_and(|read| read > 0) {}
+        };
+        timeout(SOON, read).await.expect("closed soon");
+        String::from_utf8_lossy(&found).into_owned()
+    }
+}
+
+#[tokio::test]
+async fn one_port_speaks_http_1_and_cleartext_http_2() {
+    let server = Server::start().await;
+    let http_1 = reqwest::Client::builder().http1_only().build().expect("a client");
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    for (client, version) in [(&http_1, reqwest::Version::HTTP_11), (&http_2, reqwest::Version::HTTP_2)] {
+        let response = client.get(server.url("/livez")).send().await.expect("an answer");
+        assert_eq!((response.status().as_u16(), response.version()), (200, version));
+    }
+    http_2.post(server.url("/topics")).json(&serde_json::json!({"name": "t"})).send().await.expect("an answer");
+    let streams = [&http_1, &http_2].map(|client| client.get(server.url("/topics/t/sse?format=value")).send());
+    for stream in streams {
+        let mut bytes = stream.await.expect("a stream").bytes_stream();
+        let mut text = String::new();
+        while !text.contains("event: repl.ready") {
+            let chunk = timeout(SOON, bytes.next()).await.expect("bytes soon").expect("no end").expect("no error");
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_sends_head_and_first_bytes_before_any_event() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write("GET /sse?topic=t HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let head = client.until("retry: ").await;
+    let (head, body) = head.split_once("\r\n\r\n").expect("a head");
+    let mut lines: Vec<_> = head.lines().filter(|line| !line.starts_with("date: ")).collect();
+    lines.sort_unstable();
+    let expected = [
+        "HTTP/1.1 200 OK",
+        "access-control-expose-headers: location,retry-after",
+        "cache-control: no-store, no-transform",
+        "content-type: text/event-stream; charset=utf-8",
+        "transfer-encoding: chunked",
+        "vary: origin",
+        "x-accel-buffering: no",
+    ];
+    assert_eq!(lines, expected);
+    assert!(body.lines().nth(1).is_some_and(|line| line.starts_with(':')), "{body:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_takes_too_long_closes_the_connection_however_it_trickles() {
+    let server = Server::with(Limits { head_timeout: SHORT, ..Limits::default() }).await;
+    let mut silent = server.connect().await;
+    let mut partial = server.connect().await;
+    partial.write("GET /livez HTTP/1.1\r\nHost: local").await;
+    let mut trickling = server.connect().await;
+    let trickle = async {
+        trickling.write("GET /livez HTTP/1.1\r\nX: ").await;
+        // Slow enough to stay below the limit of a head's size, fast enough to look alive.
+        let mut pace = interval(SHORT / 20);
+        while trickling.0.write_all(b"x").await.is_ok() {
+            pace.tick().await;
+        }
+    };
+    let (silent, partial, trickled) = tokio::join!(silent.rest(), partial.rest(), timeout(SOON, trickle));
+    trickled.expect("closed soon");
+    assert_eq!((silent.as_str(), partial.as_str()), ("", ""));
+    server.reaches(r#"repl_http_connections_closed_total{reason="idle"} 3"#).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_between_requests_until_it_has_idled_too_long() {
+    let server = Server::with(Limits { idle_timeout: SHORT, ..Limits::default() }).await;
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        client.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.until("alive").await;
+    }
+    client.rest().await;
+    server.reaches(r#"repl_http_connections_closed_total{reason="idle"} 1"#).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_http_2_is_closed_when_it_has_idled_too_long() {
+    let server = Server::with(Limits { idle_timeout: SHORT, ..Limits::default() }).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    client.get(server.url("/livez")).send().await.expect("an answer");
+    server.reaches(r#"repl_http_connections_closed_total{reason="idle"} 1"#).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_stream_is_never_idle() {
+    let server = Server::with(Limits { idle_timeout: SHORT, head_timeout: SHORT, ..Limits::default() }).await;
+    let mut stream = server.connect().await;
+    stream.write("GET /sse?topic=t HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    stream.until("event: repl.ready").await;
+    // By the time that a connection without a request is closed for idling, the stream would have been.
+    let mut idle = server.connect().await;
+    idle.rest().await;
+    server.api.post("/topics", r#"{"name":"t"}"#).await;
+    server.api.post("/topics/t", r#"{"value":"still here"}"#).await;
+    stream.until("still here").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_431() {
+    let server = Server::start().await;
+    let large = format!("X: {}\r\n", "x".repeat(16 * 1024));
+    let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for headers in [large, many] {
+        let mut client = server.connect().await;
+        client.write(&format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
+        let answer = client.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_announces_to_be_too_large_is_refused_before_it_is_read() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client
+        .write(
+            "POST /topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: 65537\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .await;
+    let answer = client.until("too-large").await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_health_check_without_a_host_is_answered() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write("GET /readyz HTTP/1.0\r\n\r\n").await;
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_data_is_closed_and_others_are_not() {
+    let server = Server::with(Limits { write_stall_timeout: SHORT * 3, ..Limits::default() }).await;
+    server.api.post("/topics", r#"{"name":"t"}"#).await;
+    let mut clients = [server.connect().await, server.connect().await];
+    for client in &mut clients {
+        client.write("GET /topics/t/sse HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.until("event: repl.ready").await;
+    }
+    let [stalled, mut reading] = clients;
+    // 24 MB: more than the kernel keeps for a connection on both sides.
+    let publish = async {
+        let batch = format!("{{\"value\":\"{}\"}}\n", "x".repeat(60_000)).repeat(4);
+        for _ in 0..100 {
+            server.api.post_lines("/topics/t", batch.clone()).await;
+        }
+        server.api.post("/topics/t", r#"{"value":"the end"}"#).await;
+    };
+    tokio::join!(publish, reading.until("the end"));
+    server.reaches(r#"repl_http_connections_closed_total{reason="stalled"} 1"#).await;
+    drop(stalled);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_places_become_free() {
+    let server = Server::with(Limits { connections_max: 1, ..Limits::default() }).await;
+    let mut first = server.connect().await;
+    first.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    first.until("alive").await;
+    assert_eq!(server.connect().await.rest().await, "");
+    server.reaches(r#"repl_http_connections_closed_total{reason="full"} 1"#).await;
+    server.reaches("repl_http_connections 1").await;
+
+    drop(first);
+    server.reaches("repl_http_connections 0").await;
+    let mut third = server.connect().await;
+    third.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    third.until("alive").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_cleanly_and_closes_idle_connections_at_once() {
+    let server = Server::with(Limits { drain_timeout: SOON * 6, ..Limits::default() }).await;
+    let mut stream = server.connect().await;
+    stream.write("GET /sse?topic=t HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    stream.until("event: repl.ready").await;
+    let mut idle = server.connect().await;
+    idle.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    idle.until("alive").await;
+    let address = server.address;
+    server.stop().await;
+    assert!(stream.rest().await.ends_with("0\r\n\r\n"), "the last chunk");
+    assert_eq!(idle.rest().await, "");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_request_in_flight_but_not_for_ever() {
+    const HEAD: &str = "POST /topics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                        Content-Length: 12\r\n\r\n{\"name\"";
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write(HEAD).await;
+    server.reaches("repl_http_requests_in_flight 2").await;
+    server.stop.cancel();
+    client.write(":\"t\"}").await;
+    assert!(client.rest().await.starts_with("HTTP/1.1 201 "));
+    server.stop().await;
+
+    let server = Server::with(Limits { drain_timeout: SHORT, ..Limits::default() }).await;
+    let mut client = server.connect().await;
+    client.write(HEAD).await;
+    server.reaches("repl_http_requests_in_flight 2").await;
+    server.stop().await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_client_whose_body_is_not_read_is_told_that_the_connection_closes() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let head = "POST /topics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ";
+    client.write(&format!("{head}10000000\r\n\r\n")).await;
+    let refused = client.until("\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 413") && refused.contains("connection: close"), "{refused}");
+
+    let mut client = server.connect().await;
+    client.write(&format!("{head}2\r\n\r\n{{}}")).await;
+    let refused = client.until("\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 400") && !refused.contains("connection: close"), "{refused}");
+    server.stop().await;
+}

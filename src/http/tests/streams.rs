@@ -1,0 +1,158 @@
+//! Streams, without a listener.
+
+use super::*;
+use crate::http::stream::answer;
+use crate::node::NotReady;
+
+/// Opens a stream and checks its head and its first bytes.
+async fn open(router: &Router, path: &str, last_event_id: Option<&str>) -> Body {
+    let mut request = request(Method::GET, path, "");
+    if let Some(id) = last_event_id {
+        request.headers_mut().insert("last-event-id", id.parse().expect("a value"));
+    }
+    let response = router.clone().oneshot(request).await.expect("infallible");
+    check_head(&response);
+    let mut body = response.into_body();
+    check_preamble(&next(&mut body).await);
+    body
+}
+
+fn check_head(response: &axum::response::Response) {
+    assert_eq!(response.status(), StatusCode::OK);
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(header("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(header("cache-control"), Some("no-store, no-transform"));
+    assert_eq!(header("x-accel-buffering"), Some("no"));
+    assert_eq!(header("content-length"), None);
+}
+
+/// A comment and when to come back, neither followed by a blank line.
+fn check_preamble(text: &str) {
+    let lines: Vec<_> = text.lines().collect();
+    let [comment, retry] = lines.as_slice() else { panic!("{text:?}") };
+    assert!(comment.starts_with(':') && text.ends_with('\n'), "{text:?}");
+    let retry_ms: u64 =
+        retry.strip_prefix("retry: ").and_then(|ms| ms.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
+    assert!((1_000..=3_000).contains(&retry_ms), "{text:?}");
+}
+
+/// Reads on until the text has come.
+async fn until(body: &mut Body, wanted: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(wanted) {
+        text.push_str(&next(body).await);
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_stream_starts_at_once_and_brings_what_is_published() {
+    let api = Api::with_topics(&["a", "b", "c"]).await;
+    let mut one = open(&api.0, "/topics/a/sse", None).await;
+    let mut many = open(&api.0, "/sse?topic=a&match=b&topic=later&format=value", None).await;
+    until(&mut one, "event: repl.ready\n").await;
+    until(&mut many, "event: repl.ready\n").await;
+
+    let stored = api.post("/topics/a", r#"{"value":{"n":1}}"#).await;
+    api.post("/topics/c", r#"{"value":"of another topic"}"#).await;
+    api.post("/topics/b", r#"{"value":2,"type":"paid"}"#).await;
+    let whole = until(&mut one, "\n\n").await;
+    assert!(whole.contains(&format!("data: {}\n", stored.text())), "{whole}");
+    let values = until(&mut many, "event: paid").await;
+    assert!(values.contains("data: {\"n\":1}\n") && !values.contains("another"), "{values}");
+}
+
+#[tokio::test]
+async fn a_stream_resumes_from_the_header_before_the_query() {
+    let api = Api::with_topics(&["t"]).await;
+    let mut ids = Vec::new();
+    for value in 1..=3 {
+        let stored = api.post("/topics/t", format!(r#"{{"value":"v{value}"}}"#)).await;
+        ids.push(stored.at("/id").as_str().expect("an id").to_owned());
+    }
+    let values = async |query: &str, header: Option<&str>| {
+        let mut body = open(&api.0, &format!("/topics/t/sse?format=value{query}"), header).await;
+        let text = until(&mut body, "event: repl.ready\n").await;
+        text.lines()
+            .filter_map(|line| line.strip_prefix("data: \""))
+            .map(|value| value.replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    let [first, second] = [&ids[0], &ids[1]];
+    assert_eq!(values(&format!("&after={first}"), None).await, ["v2", "v3"]);
+    assert_eq!(values(&format!("&after={first}"), Some(second)).await, ["v3"]);
+    assert_eq!(values(&format!("&after={first}"), Some("")).await, ["v2", "v3"], "an empty header counts as absent");
+    assert_eq!(values("&after=earliest", None).await, ["v1", "v2", "v3"]);
+    assert_eq!(values("", None).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn only_faults_that_asking_again_can_not_mend_are_problems() {
+    let api = Api::with_topics(&["t"]).await;
+    let many = "topic=t&".repeat(257);
+    for (query, code) in [
+        ("", "invalid-query"),
+        ("topic=t&tail=0", "invalid-query"),
+        ("topic=t&tail=1001", "invalid-query"),
+        ("topic=t&tail=5&after=10m", "invalid-query"),
+        ("topic=t&tail=5&after=earliest", "invalid-query"),
+        ("topic=t&format=xml", "invalid-query"),
+        ("topic=t&lastEventId=1", "invalid-query"),
+        ("topic=t&after=now&after=now", "invalid-query"),
+        (&many, "invalid-query"),
+        ("topic=t&after=1", "invalid-cursor"),
+        ("topic=t&after=", "invalid-cursor"),
+        ("topic=", "invalid-topic-name"),
+        ("match=a:**:b", "invalid-pattern"),
+    ] {
+        assert_eq!(api.get(&format!("/sse?{query}")).await.code(), code, "{query}");
+    }
+    for header in ["1", "00000000-x", "ä"] {
+        let mut request = request(Method::GET, "/sse?topic=t", "");
+        request.headers_mut().insert("last-event-id", header.parse().expect("a value"));
+        assert_eq!(api.send(request).await.code(), "invalid-cursor", "{header}");
+    }
+    assert_eq!(api.get("/topics/missing/sse").await.code(), "topic-not-found");
+    assert_eq!(api.get("/sse?topic=missing").await.status, StatusCode::OK);
+    assert_eq!(api.get(&format!("/sse?{}", "topic=t&".repeat(256))).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_node_that_can_not_serve_now_says_when_to_come_back_and_ends() {
+    let app = Arc::new(app(Options::default()).await);
+    let response = answer(&app, Err(NotReady::Starting.into()));
+    check_head(&response);
+    let mut body = response.into_body();
+    check_preamble(&next(&mut body).await);
+    assert!(timeout(SOON, body.frame()).await.expect("an end soon").is_none());
+}
+
+#[tokio::test]
+async fn the_head_of_a_stream_is_that_of_the_stream() {
+    let api = Api::with_topics(&["t"]).await;
+    for path in ["/topics/t/sse", "/sse?topic=t"] {
+        let response = api.0.clone().oneshot(request(Method::HEAD, path, "")).await.expect("infallible");
+        check_head(&response);
+        let mut body = response.into_body();
+        assert!(timeout(SOON, body.frame()).await.expect("an end soon").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_between_events_and_open_streams_are_counted() {
+    let app = app(Options::default()).await;
+    let stop = app.stop.clone();
+    let api = Api(router(app));
+    let mut bodies = [open(&api.0, "/sse?topic=t", None).await, open(&api.0, "/sse?topic=t", None).await];
+    for body in &mut bodies {
+        until(body, "event: repl.ready\n").await;
+    }
+    api.check_metric("repl_http_streams 2").await;
+    stop.cancel();
+    for body in &mut bodies {
+        assert!(timeout(SOON, body.frame()).await.expect("an end soon").is_none());
+    }
+    drop(bodies);
+    api.check_metric("repl_http_streams 0").await;
+    api.check_metric(r#"repl_http_streams_opened_total{result="served"} 2"#).await;
+}
