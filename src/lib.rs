@@ -3,6 +3,7 @@
 //! The modules are layers: each knows only those below it. `ARCHITECTURE.md` tells the story; a test checks the arrows.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod consensus;
 pub mod domain;
@@ -10,5 +11,7 @@ pub mod http;
 pub mod node;
 pub mod peer;
 pub mod rpc;
+pub mod server;
 pub mod state;
 pub mod storage;
+pub mod telemetry;

@@ -1,3 +1,8 @@
 //! The `repl` program.
 
-fn main() {}
+use std::env;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    repl::cli::run(env::args_os(), env::vars_os())
+}

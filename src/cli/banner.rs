@@ -1,0 +1,29 @@
+//! The first lines that a start prints.
+
+use crate::config::reachable;
+use crate::server::Started;
+
+/// The first lines that a start prints: where the node is, and what to try next.
+#[must_use]
+pub fn banner(started: &Started) -> String {
+    let Started { version, cluster, node, url, peer, data_dir, .. } = started;
+    let data_dir = data_dir.display();
+    // The lines below are read on this machine, which need not be able to reach what others are told.
+    let here = format!("http://{}", reachable(started.listen));
+    format!(
+        "repl {version}, node {node} of cluster {cluster}
+
+  clients  {url}
+  peers    {peer}
+  data     {data_dir}
+  auth     off: whoever reaches {listen} may publish and read
+
+Try it, each in a terminal of its own:
+
+  curl -N '{here}/sse?topic=hello'
+  curl --json '{{\"name\": \"hello\"}}' {here}/topics && curl --json '{{\"value\": \"world\"}}' {here}/topics/hello
+
+",
+        listen = started.listen,
+    )
+}

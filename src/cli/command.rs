@@ -1,0 +1,94 @@
+//! The grammar of the command line, made from the table of settings.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
+
+const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
+       repl --bootstrap [OPTIONS]          the first node of a cluster
+       repl --join <HOST[:PORT]> [OPTIONS] one more node of a cluster";
+
+const AFTER_HELP: &str = "\
+Settings:
+  Each option is a variable (REPL_DATA_DIR) and a key of the --config file (data-dir = \"…\") as well.
+  A flag beats the variable, which beats the file, which beats the default.
+  SIZE is 65536, 64KiB, 16MiB or 1GB. TIME is 500ms, 15s, 10m, 24h, 7d or 1h30m.
+  Options with an ellipsis may be given several times, or hold several values with commas between them.
+
+Signals:
+  SIGINT (Ctrl-C) and SIGTERM stop the node in order. A second one ends it at once, which loses nothing acknowledged.
+
+Exit codes:
+  0  stopped in order
+  1  failed
+  2  the command line, a variable or the file can't be used as it is";
+
+/// The grammar of the command line.
+pub(super) fn command() -> Command {
+    Command::new("repl")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Publish and subscribe for web applications: replicated by Raft, delivered as Server-Sent Events.")
+        .override_usage(USAGE)
+        .after_help(AFTER_HELP)
+        .max_term_width(120)
+        .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
+}
+
+/// What was said of each setting.
+pub(super) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static Setting, Vec<String>)> {
+    SETTINGS.iter().chain([&CONFIG]).filter_map(|setting| {
+        let texts = matches.get_many::<String>(setting.field)?;
+        Some((setting, texts.cloned().collect()))
+    })
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let argument = Arg::new(setting.field)
+        .long(setting.name())
+        .help(help(setting))
+        .help_heading(setting.group)
+        .hide(setting.group == Setting::HIDDEN);
+    match setting.kind {
+        Kind::Switch => argument
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL"),
+        Kind::One(name) => argument.action(ArgAction::Set).value_name(name),
+        Kind::Many(name) => argument.action(ArgAction::Append).value_name(format!("{name}…")),
+    }
+}
+
+fn help(setting: &Setting) -> String {
+    let default = match setting.fallback {
+        Fallback::Value(text) | Fallback::Unset(text) => text,
+    };
+    let bounds = match (setting.min, setting.max) {
+        (None, None) => String::new(),
+        (Some(min), None) => format!(" [from {min}]"),
+        (None, Some(max)) => format!(" [to {max}]"),
+        (Some(min), Some(max)) => format!(" [{min} to {max}]"),
+    };
+    format!("{}\n[env: {}] [default: {default}]{bounds}", setting.help.trim(), setting.variable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_switch_needs_no_value_and_a_list_takes_many() {
+        let words = ["repl", "--insecure", "--auto-create=false", "--join", "a,b", "--join", "c"];
+        let said: Vec<_> = flags(&command().get_matches_from(words))
+            .map(|(setting, texts)| (setting.field, texts.join(" ")))
+            .collect();
+        let expected = [("insecure", "true"), ("join", "a,b c"), ("auto_create", "false")];
+        assert_eq!(said, expected.map(|(field, text)| (field, text.to_owned())));
+    }
+}

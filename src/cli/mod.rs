@@ -1,0 +1,48 @@
+//! The command line: what `repl` understands, and what it prints.
+//!
+//! It turns words into [`Settings`](crate::config::Settings), starts the server, and tells people how it went. It
+//! decides nothing about the server itself. Standard output is for what was asked for; the log and errors go to
+//! standard error.
+
+mod banner;
+mod command;
+mod ready_file;
+mod report;
+mod serve;
+mod signal;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub use banner::banner;
+
+use crate::config::ConfigError;
+
+/// What went wrong while running.
+const FAILED: u8 = 1;
+/// What was said on the command line, in the environment or in the file can't be used. As clap has it.
+const MISUSED: u8 = 2;
+
+/// Does what the `arguments` (the program's name first) ask for, until it is done.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let matches = match command::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        // Help and version come as errors too; they go to standard output, and end well.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { MISUSED.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match serve::serve(&matches, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let misused = error.is::<ConfigError>();
+            let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
+            if misused { MISUSED.into() } else { FAILED.into() }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Runs a node until a signal stops it.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::ArgMatches;
+use tokio::runtime::Runtime;
+
+use super::{banner, command, ready_file, signal};
+use crate::config::{self, Given, SETTINGS, Settings};
+use crate::server::{self, Started};
+use crate::telemetry::{self, TelemetryError};
+
+/// Runs a node until a signal stops it.
+///
+/// # Errors
+/// It could not start, or could not go on.
+pub(super) fn serve(
+    matches: &ArgMatches,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> anyhow::Result<()> {
+    let config::Loaded { settings, given } = config::load(command::flags(matches), environment)?;
+    start_log(&settings, &given)?;
+    let secret = settings.cluster_secret()?;
+    let ready_file = settings.ready_file.clone();
+    if let Some(path) = &ready_file {
+        ready_file::remove(path).with_context(|| format!("can't replace the ready file {}", path.display()))?;
+    }
+    let ready = move |started: &Started| {
+        // Whoever started us may not care to read it.
+        let _ = io::stdout().write_all(banner(started).as_bytes());
+        ready_file.as_deref().map_or(Ok(()), |path| ready_file::write(path, started))
+    };
+
+    let runtime = Runtime::new().context("can't start the threads of the server")?;
+    let stop = signal::stop_signal().context("can't listen for signals")?;
+    let served = runtime.block_on(server::run(settings, secret, ready, stop));
+    // The server has waited for all that matters; a look-up of a host name may hang for longer than anyone's patience.
+    runtime.shutdown_background();
+    Ok(served?)
+}
+
+fn start_log(settings: &Settings, given: &Given) -> anyhow::Result<()> {
+    telemetry::init(settings.log_format, &settings.log_level).map_err(|error| match error {
+        TelemetryError::Filter => {
+            let setting = SETTINGS.iter().find(|setting| setting.field == "log_level").expect("it is in the table");
+            given.wrong(setting, &settings.log_level, error.to_string()).into()
+        }
+        TelemetryError::Installed(_) => error.into(),
+    })
+}

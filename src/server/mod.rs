@@ -1,0 +1,232 @@
+//! Puts a node together: listeners, node, ports, and the order in which they start and stop.
+//!
+//! The clients' port answers from the first moment, if only to say that the node is starting; so an `EventSource` that
+//! comes back too early comes back again. Stopping goes the other way: leadership is handed over while the node still
+//! serves, then streams end between two events, then the engine stops and what is in memory is written down.
+
+mod collector;
+mod started;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use self::collector::NodeCollector;
+pub use self::started::Started;
+use crate::config::{ClusterSecret, Settings};
+use crate::http::{self, App, Limits, Metrics, Origin, OriginError};
+use crate::node::{self, CheckpointOptions, Connections, Member, Node, NodeError, Timing};
+use crate::peer;
+use crate::rpc::{Secret, SecretError};
+use crate::state::KeyWindow;
+
+/// Why a server could not start or go on.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// An address can't be listened on.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The cluster secret can't be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// An origin that may use the API can't be one.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// The data directory's path.
+    #[error("can't find the data directory {}", path.display())]
+    DataDir {
+        /// As it was given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The node did not start.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Whoever was to be told that the node serves could not be told.
+    #[error("can't tell that the node serves")]
+    Ready(#[source] io::Error),
+    /// A disk or the engine failed; the log has told which. Nothing acknowledged is lost.
+    #[error("the node has stopped because of a fault; see the log")]
+    Fault,
+}
+
+/// For everything to end after the engine has stopped: the last checkpoint, mostly.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs a node until `stop`. Calls `ready` once it serves.
+///
+/// # Errors
+/// See [`ServerError`].
+pub async fn run(
+    settings: Settings,
+    secret: Option<ClusterSecret>,
+    ready: impl FnOnce(&Started) -> io::Result<()>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    let secret = secret.map(|secret| Secret::new(secret.as_bytes())).transpose()?;
+    let data_dir = std::path::absolute(&settings.data_dir)
+        .map_err(|source| ServerError::DataDir { path: settings.data_dir.clone(), source })?;
+    let (clients, listen) = bind(settings.listen).await?;
+    let (peers, peer_listen) = bind(settings.peer_listen_address()).await?;
+    let member = Member { peer: settings.peer_address(peer_listen), client: settings.client_url(listen) };
+
+    let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+    let mut registry = Registry::with_prefix("repl");
+    let metrics = Metrics::register(&mut registry);
+    let options = http_options(&settings, listen)?;
+    let started = Arc::new(OnceLock::new());
+    let limits = Limits {
+        connections_max: usize::try_from(settings.max_connections).unwrap_or(usize::MAX),
+        ..Limits::default()
+    };
+    let front = http::front(&options, Arc::clone(&started));
+    let serving = tokio::spawn(http::serve(clients, front, metrics.clone(), limits, stopping.clone()));
+
+    let mut stop = std::pin::pin!(stop);
+    let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics);
+    let starting = Node::start(node_settings, tasks.clone(), stopping.clone());
+    let node = tokio::select! {
+        node = starting => node,
+        () = &mut stop => Err(NodeError::Stopped),
+    };
+    // The data directory stays locked until the last task has written what it has to write.
+    let (_node, outcome) = match node {
+        Ok(node) => {
+            registry.register_collector(Box::new(NodeCollector::new(node.clone())));
+            let app = App { node: node.clone(), options, metrics, registry, stop: stopping.clone() };
+            tasks.spawn(peer::serve(peers, node.clone(), node.endpoint().clone()));
+            let _ = started.set(http::router(app));
+            let told = Told { listen, peer_listen, member, data_dir };
+            let outcome = told.serve(&node, ready, stop, &stopping).await;
+            node.hand_over().await;
+            stopping.cancel();
+            node.shut_down().await;
+            (Some(node), outcome)
+        }
+        Err(error) => (None, Err(error.into())),
+    };
+    stopping.cancel();
+    tasks.close();
+    if timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
+        warn!("some tasks have not ended; leaving all the same");
+    }
+    let _ = serving.await;
+    info!("stopped");
+    outcome
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let error = |source| ServerError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let bound = listener.local_addr().map_err(error)?;
+    Ok((listener, bound))
+}
+
+fn http_options(settings: &Settings, listen: SocketAddr) -> Result<http::Options, ServerError> {
+    Ok(http::Options {
+        loopback_only: listen.ip().to_canonical().is_loopback(),
+        cors_origins: settings
+            .cors_origin
+            .iter()
+            .map(|origin| Origin::parse(origin.as_str()))
+            .collect::<Result<_, _>>()?,
+        default_retention: settings.retention(),
+        message_bytes_max: usize::try_from(settings.message_bytes_max.bytes()).unwrap_or(usize::MAX),
+        write_timeout: settings.publish_timeout,
+    })
+}
+
+fn node_settings(
+    settings: &Settings,
+    data_dir: PathBuf,
+    member: Member,
+    secret: Option<Secret>,
+    metrics: &Metrics,
+) -> node::Settings {
+    let metrics = metrics.clone();
+    node::Settings {
+        data_dir,
+        member,
+        join: settings.join_addresses(),
+        secret,
+        timing: Timing {
+            heartbeat: settings.heartbeat,
+            election_min: settings.election_timeout,
+            election_max: settings.election_timeout * 8 / 5,
+        },
+        key_window: KeyWindow {
+            max_age_ms: u64::try_from(settings.key_max_age.as_millis()).unwrap_or(u64::MAX),
+            max_keys: settings.key_max_count,
+        },
+        checkpoint: CheckpointOptions {
+            bytes: settings.checkpoint_bytes.bytes(),
+            interval: settings.checkpoint_interval,
+            ..CheckpointOptions::default()
+        },
+        auto_create: settings.auto_create.then(|| settings.retention()),
+        keep_alive: settings.keep_alive,
+        connections: Connections::new(move || metrics.connections()),
+    }
+}
+
+/// What to tell of a node once it serves.
+struct Told {
+    listen: SocketAddr,
+    peer_listen: SocketAddr,
+    member: Member,
+    data_dir: PathBuf,
+}
+
+impl Told {
+    /// Waits until the node serves, tells it, and waits until the node is to stop, or stops by itself.
+    async fn serve(
+        self,
+        node: &Node,
+        ready: impl FnOnce(&Started) -> io::Result<()>,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+        stopping: &CancellationToken,
+    ) -> Result<(), ServerError> {
+        tokio::select! {
+            served = node.served() => if !served {
+                return Err(ServerError::Fault);
+            },
+            () = &mut stop => return Ok(()),
+        }
+        let Self { listen, peer_listen, member, data_dir } = self;
+        let view = node.cluster();
+        let started = Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            cluster: view.cluster.to_string(),
+            node: view.node,
+            listen,
+            url: member.client,
+            peer_listen,
+            peer: member.peer,
+            data_dir,
+        };
+        ready(&started).map_err(ServerError::Ready)?;
+        tokio::select! {
+            () = stop => Ok(()),
+            () = stopping.cancelled() => Err(ServerError::Fault),
+        }
+    }
+}
