@@ -1,0 +1,61 @@
+# What people and CI do in this repository. `make` alone lists it.
+
+CARGO ?= cargo
+# Words for the broker: make run ARGS="--listen 127.0.0.1:8000".
+ARGS ?=
+
+# Tests that cargo doesn't run. Each folder has an executable `run`, which sets up all that it needs (it may rely on Rust
+# and Node), shows how many tests passed, and fails if one did not.
+SUITES := $(wildcard tests/*/run clients/*/run)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test verify fix chaos golden bench-publish bench-fanout bench-idle test-rust check-format check-lints \
+	check-docs $(SUITES)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: ## Start a broker on this machine (ARGS="…" are its arguments)
+	$(CARGO) run --release --locked -- $(ARGS)
+
+test: test-rust $(SUITES) ## Run every test
+
+verify: check-format check-lints check-docs test ## Check everything and change nothing, as CI does
+
+fix: ## Format, and mend what clippy can mend
+	$(CARGO) clippy --workspace --fix --allow-dirty --allow-staged --all-targets
+	$(CARGO) fmt --all
+
+chaos: ## Publish 10,000 messages to three nodes while their leaders are killed, and check every promise
+	REPL_CHAOS_MESSAGES=10000 REPL_CHAOS_KILLS=5 $(CARGO) test --locked --test it chaos
+
+golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
+	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet
+
+# Each starts its own servers, on loopback, and takes less than a minute once it is built. See bench/README.md.
+BENCH = $(CARGO) build --release --locked --workspace --bins && ./target/release/repl-bench
+
+bench-publish: ## Measure durable publishes, on one node and on three
+	$(BENCH) publish --seconds 3 $(ARGS)
+
+bench-fanout: ## Measure deliveries to the subscribers of one topic
+	$(BENCH) fanout --seconds 5 $(ARGS)
+
+bench-idle: ## Measure the memory of idle subscribers
+	$(BENCH) idle $(ARGS)
+
+test-rust:
+	UPDATE_GOLDENFILES= $(CARGO) test --workspace --locked --no-fail-fast
+
+check-format:
+	$(CARGO) fmt --all --check
+
+check-lints:
+	$(CARGO) clippy --workspace --locked --all-targets -- -D warnings
+
+# Private items too, and links to them: the readers of these pages are those who change the code.
+check-docs:
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --locked --no-deps --document-private-items
+
+$(SUITES):
+	./$@

@@ -1,0 +1,37 @@
+//! The disk takes no more.
+
+use tempfile::TempDir;
+
+use super::ext4::Ext4;
+use super::log::LogWorkload;
+use super::workload::{Fsync, Running, Workload};
+
+/// Lets files grow to 30 or 60 KiB, depending on the shell; a write beyond fails instead of killing the process.
+const LIMITED: [&str; 3] = ["sh", "-c", r#"trap "" XFSZ; ulimit -f 60; exec "$0" "$@""#];
+
+#[test]
+fn a_log_whose_write_fails_stops_and_keeps_all_that_it_acknowledged() {
+    let dir = TempDir::new().expect("a directory");
+    let mut workload = LogWorkload::default();
+    let acknowledged = Running::start::<LogWorkload>(dir.path(), 1, Fsync::Done, &LIMITED).end();
+    assert!(acknowledged.is_some());
+    workload.verify(dir.path(), 1, acknowledged).expect("all there");
+    // Without the limit it goes on.
+    let mut running = Running::start::<LogWorkload>(dir.path(), 2, Fsync::Done, &[]);
+    running.wait_for(200);
+    let acknowledged = running.kill();
+    assert!(acknowledged >= Some(200));
+    workload.verify(dir.path(), 2, acknowledged).expect("all there");
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_and_opens_again_without_free_space() {
+    let Some(disk) = Ext4::new(8 << 20) else { return };
+    let dir = disk.path().join("log");
+    let mut workload = LogWorkload::default();
+    let mut running = Running::start::<LogWorkload>(&dir, 1, Fsync::Done, &[]);
+    running.wait_for(100);
+    disk.fill();
+    let acknowledged = running.end();
+    workload.verify(&dir, 1, acknowledged).expect("all there");
+}

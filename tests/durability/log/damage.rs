@@ -1,0 +1,142 @@
+//! Files lose their end, or a bit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use fastrand::Rng;
+use repl::storage::{Log, LogOptions};
+use tempfile::TempDir;
+
+use super::history::{Model, Step};
+use crate::directory_in_memory;
+
+/// A log whose steps became durable one by one.
+struct Recorded {
+    /// Holds every segment there ever was: a crash may come before a deletion.
+    dir: TempDir,
+    /// What the log held after each record.
+    states: Vec<Model>,
+    /// When the newest segment had this length, the state of this number was acknowledged. Begins with its beginning.
+    acknowledged: Vec<(usize, usize)>,
+}
+
+/// Segments this small make histories of some kilobytes roll, and each byte of them can be tried.
+fn options() -> LogOptions {
+    LogOptions { segment_bytes: 3_000, cache_bytes: 0, sync: |_| Ok(()) }
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> =
+        fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+fn newest(dir: &Path) -> PathBuf {
+    segments(dir).pop().expect("a log has a segment")
+}
+
+impl Recorded {
+    fn new(seed: u64) -> Self {
+        let dir = directory_in_memory();
+        let live = dir.path().join("live");
+        let log = Log::open(&live, options()).expect("a new log");
+        let mut recorded = Self { dir, states: vec![Model::default()], acknowledged: Vec::new() };
+        let mut rng = Rng::with_seed(seed);
+        while recorded.states.len() < 50 {
+            let acknowledged = recorded.states.len() - 1;
+            recorded.step(&log, &mut rng);
+            let newest = newest(&live);
+            let segment = recorded.dir.path().join(newest.file_name().expect("a file"));
+            if !segment.exists() {
+                fs::hard_link(newest, &segment).expect("linked");
+                recorded.acknowledged = vec![(0, acknowledged)];
+            }
+            let length = fs::read(&segment).expect("a segment").len();
+            recorded.acknowledged.push((length, recorded.states.len() - 1));
+        }
+        drop(log);
+        fs::remove_dir_all(live).expect("removed");
+        recorded
+    }
+
+    /// Does a step that can be waited for, and those before it that can't.
+    fn step(&mut self, log: &Log, rng: &mut Rng) {
+        loop {
+            let mut model = self.states.last().expect("one to begin with").clone();
+            let step = model.random_step(rng);
+            for part in step.clone().parts() {
+                model.apply(&part);
+                self.states.push(model.clone());
+            }
+            let waits = !matches!(step, Step::Committed(_));
+            let (tell, told) = mpsc::channel();
+            step.queue(log, move |outcome| tell.send(outcome.is_ok()).expect("the test waits"));
+            if waits {
+                assert!(told.recv().expect("told"));
+                return;
+            }
+        }
+    }
+
+    /// Opens the log with other content in one segment, and puts the old content back.
+    fn open_with(&self, path: &Path, content: &[u8]) -> Result<Model, String> {
+        let original = fs::read(path).expect("a segment");
+        fs::write(path, content).expect("written");
+        let outcome =
+            Log::open(self.dir.path(), options()).map(|log| Model::of(&log)).map_err(|error| error.to_string());
+        fs::write(path, original).expect("written");
+        outcome
+    }
+
+    /// What was acknowledged last when the newest segment had `length` bytes.
+    fn acknowledged_at(&self, length: usize) -> (usize, usize) {
+        *self.acknowledged.iter().rev().find(|(end, _)| *end <= length).expect("begins at 0")
+    }
+}
+
+#[test]
+fn every_prefix_of_the_newest_segment_holds_what_was_acknowledged_when_it_was_that_long() {
+    for seed in 0..4 {
+        let recorded = Recorded::new(seed);
+        let path = newest(recorded.dir.path());
+        let whole = fs::read(&path).expect("a segment");
+        for length in 0..=whole.len() {
+            let (end, state) = recorded.acknowledged_at(length);
+            match recorded.open_with(&path, &whole[..length]) {
+                Ok(found) => {
+                    assert!(
+                        recorded.states[state..].contains(&found),
+                        "seed {seed}, {length} bytes: not what was written"
+                    );
+                }
+                // A segment is never seen without its beginning, so that a part of it is damage.
+                Err(error) => assert_eq!(end, 0, "seed {seed}, {length} bytes: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_reported_or_was_in_the_last_write() {
+    for seed in 0..2 {
+        let recorded = Recorded::new(seed);
+        let mut rng = Rng::with_seed(seed);
+        let newest = newest(recorded.dir.path());
+        // Nothing tells damage to the last write from a write that was torn.
+        let whole = fs::read(&newest).expect("a segment").len();
+        let (last_write, state) = recorded.acknowledged_at(whole - 1);
+        for path in segments(recorded.dir.path()) {
+            let whole = fs::read(&path).expect("a segment");
+            for place in 0..whole.len() {
+                let mut flipped = whole.clone();
+                flipped[place] ^= 1 << rng.u32(..8);
+                let Ok(found) = recorded.open_with(&path, &flipped) else { continue };
+                assert!(path == newest, "seed {seed}: byte {place} of {} went unnoticed", path.display());
+                assert!(place >= last_write, "seed {seed}: byte {place} of the newest segment went unnoticed");
+                assert!(recorded.states[state..].contains(&found), "seed {seed}, byte {place}: not what was written");
+            }
+        }
+    }
+}

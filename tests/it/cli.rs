@@ -1,0 +1,153 @@
+//! The program as its users start it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use repl::domain::NodeId;
+use repl::server::Started;
+
+use crate::golden;
+
+/// Longer than any start or stop takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program, without the environment of whoever runs the tests.
+fn repl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+    command.env_clear().args(arguments);
+    command
+}
+
+/// What it printed, which has to be on one of its two outputs.
+fn printed(output: Output) -> String {
+    let (stdout, stderr) = (output.stdout, output.stderr);
+    assert!(stdout.is_empty() || stderr.is_empty(), "one output is used");
+    String::from_utf8([stdout, stderr].concat()).expect("UTF-8")
+}
+
+/// A program that runs until it is told to stop, or the test ends.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Self { child, lines }
+    }
+
+    /// The lines it prints up to the one that contains `part`.
+    fn read_until(&self, part: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(part) {
+            text += &self.lines.recv_timeout(PATIENCE).expect("a line within the deadline");
+            text += "\n";
+        }
+        text
+    }
+
+    /// Sends a signal, and waits until the program has closed its output and ended.
+    fn stop(mut self, signal: &str) -> Option<i32> {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it ends within the deadline"),
+            }
+        }
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn help_lists_every_setting() {
+    let output = repl(&["--help"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    golden::check("help.txt", &printed(output));
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let output = repl(&["--version"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    golden::check("version.txt", &printed(output));
+}
+
+#[test]
+fn what_can_not_be_used_is_explained_and_exits_with_2() {
+    let secret = tempfile::NamedTempFile::new().expect("a temporary file");
+    let secret = secret.path().to_str().expect("a path of ASCII");
+    let misuses: [&[&str]; 6] = [
+        &["--lisen", "127.0.0.1:1"],
+        &["start"],
+        &["--listen", "nowhere"],
+        &["--config", "/nowhere/repl.toml"],
+        &["--log-level", "inof"],
+        &["--cluster-secret-file", secret],
+    ];
+    let mut texts = String::new();
+    for arguments in misuses {
+        let output = repl(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        texts += &format!("$ repl {}\n{}\n", arguments.join(" "), printed(output));
+    }
+    golden::check("misuses.txt", &texts.replace(secret, "secret"));
+}
+
+#[test]
+fn the_environment_is_read_and_its_mistakes_are_refused() {
+    let output = repl(&[]).env("REPL_LISEN", "127.0.0.1:1").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(printed(output).contains("did you mean REPL_LISTEN?"));
+}
+
+#[test]
+fn a_start_says_where_it_is_and_a_signal_stops_it_in_order() {
+    for signal in ["INT", "TERM"] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = |name: &str| directory.path().join(name).to_str().expect("a path of ASCII").to_owned();
+        let (ready, data) = (path("ready.json"), path("data"));
+        std::fs::write(&ready, "of an earlier start").expect("written");
+        let running =
+            Running::start(&mut repl(&["--listen", "127.0.0.1:0", "--ready-file", &ready, "--data-dir", &data]));
+        let banner = running.read_until("/topics/hello");
+        assert_eq!(running.stop(signal), Some(0));
+
+        let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).expect("written")).expect("JSON");
+        let url = ready["url"].as_str().expect("a URL");
+        assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
+        assert!(banner.contains(url) && banner.contains(&data), "{banner}");
+    }
+}
+
+#[test]
+fn the_first_lines_tell_what_to_try_next() {
+    let started = Started {
+        version: "1.2.3".to_owned(),
+        pid: 4,
+        cluster: "0192f0c1-7a5e-7cc0-9d8a-0b6a3c2d1e0f".to_owned(),
+        node: NodeId::new(1),
+        listen: "0.0.0.0:7375".parse().expect("an address"),
+        url: "https://events.example".to_owned(),
+        peer_listen: "10.0.0.5:7376".parse().expect("an address"),
+        peer: "10.0.0.5:7376".to_owned(),
+        data_dir: "/var/lib/repl".into(),
+    };
+    golden::check("banner.txt", &repl::cli::banner(&started));
+}

@@ -1,0 +1,143 @@
+//! A cluster of real processes, on this machine and in a temporary directory.
+//!
+//! Everything here sees the broker from outside: it starts the program, sends it signals, and speaks HTTP. Nothing waits
+//! for time to pass: what is waited for is a condition, and only a test that fails meets the [deadline](patience).
+//! When a test fails, the end of each node's log is shown; whatever happens, no process is left behind.
+
+mod client;
+mod node;
+mod patience;
+mod sse;
+mod stalled;
+mod subscriber;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::thread;
+
+use tempfile::TempDir;
+
+pub(crate) use self::client::{Client, Message, View};
+pub(crate) use self::node::Node;
+pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
+pub(crate) use self::sse::Event;
+pub(crate) use self::stalled::Stalled;
+pub(crate) use self::subscriber::{Seen, Subscriber, Subscription};
+
+/// Some nodes, and a client to speak to them. The first one founded the cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) client: Client,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+impl Cluster {
+    /// A cluster of so many voters, all of which know of it.
+    pub(crate) async fn of(size: usize) -> Self {
+        Self::with(size, &[]).await
+    }
+
+    /// No node yet; each will have these arguments.
+    pub(crate) fn without_nodes(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { nodes: Vec::new(), client: Client::new(), arguments, directory }
+    }
+
+    /// A cluster whose nodes have these arguments.
+    pub(crate) async fn with(size: usize, arguments: &[&str]) -> Self {
+        let mut cluster = Self::without_nodes(arguments);
+        cluster.add(&["--bootstrap"]).await;
+        while cluster.nodes.len() < size {
+            cluster.join().await;
+        }
+        cluster.all_see(&format!("{size} voters"), |view| view.voters() == size && view.leader.is_some()).await;
+        cluster
+    }
+
+    /// Starts one more node with these arguments besides those of all. Answers its number.
+    pub(crate) async fn add(&mut self, arguments: &[&str]) -> usize {
+        let number = self.prepare(arguments);
+        self.nodes[number].start().await;
+        number
+    }
+
+    /// One more node with these arguments besides those of all, not started yet. Answers its number.
+    pub(crate) fn prepare(&mut self, arguments: &[&str]) -> usize {
+        let number = self.nodes.len();
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        self.nodes.push(Node::new(&self.path(&format!("node-{}", number + 1)), &arguments));
+        number
+    }
+
+    /// A path in the directory of this cluster.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts one more node that joins by way of the first. Answers its number.
+    pub(crate) async fn join(&mut self) -> usize {
+        let peer = self.nodes[0].started().peer.clone();
+        self.add(&["--join", &peer]).await
+    }
+
+    pub(crate) fn url(&self, node: usize) -> &str {
+        self.nodes[node].url()
+    }
+
+    /// The URLs of all nodes, in their order.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.url().to_owned()).collect()
+    }
+
+    /// The number of the node that leads, once all that run agree on it.
+    pub(crate) async fn leader(&mut self) -> usize {
+        let leader = until("one leader in the eyes of all that run", async || {
+            let mut leaders = Vec::new();
+            for node in self.nodes.iter_mut().filter_map(|node| node.is_running().then_some(&*node)) {
+                leaders.push(self.client.view(node.url()).await?.leader?);
+            }
+            let leader = *leaders.first()?;
+            let number = self.nodes.iter().position(|node| node.started().node == leader)?;
+            (leaders.iter().all(|other| *other == leader) && self.nodes[number].is_running()).then_some(number)
+        });
+        leader.await
+    }
+
+    /// The number of a node that doesn't lead.
+    pub(crate) async fn follower(&mut self) -> usize {
+        let leader = self.leader().await;
+        (leader + 1) % self.nodes.len()
+    }
+
+    /// Waits until every node sees the cluster so.
+    pub(crate) async fn all_see(&self, what: &str, is: impl Fn(&View) -> bool) {
+        for node in &self.nodes {
+            self.client.sees(node.url(), what, &is).await;
+        }
+    }
+
+    /// Waits until every node keeps exactly these messages of a topic.
+    pub(crate) async fn all_keep(&self, topic: &str, messages: &[Message]) {
+        for node in &self.nodes {
+            self.client.keeps(node.url(), topic, messages).await;
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.directory.disable_cleanup(true);
+            eprintln!("--- all that the nodes have stored and said is kept in {}", self.directory.path().display());
+        }
+    }
+}
+
+/// An address on this machine at which nobody listens now. Only where it must be known before the node serves.
+pub(crate) fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").to_string()
+}

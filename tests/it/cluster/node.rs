@@ -1,0 +1,197 @@
+//! One node: a process of its own, and what it leaves on disk.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use serde::Deserialize;
+
+use super::patience::until;
+
+/// Lines of a node's log that are shown when a test fails.
+const TAIL_LINES: usize = 60;
+
+/// A node that a test starts, stops, kills and starts again. Its directory outlives its process; the process does not
+/// outlive this handle.
+#[derive(Debug)]
+pub(crate) struct Node {
+    directory: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    started: Option<Started>,
+}
+
+/// What the ready file says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Started {
+    pub(crate) cluster: String,
+    pub(crate) node: u64,
+    listen: String,
+    pub(crate) url: String,
+    peer_listen: String,
+    pub(crate) peer: String,
+}
+
+impl Node {
+    /// A node that keeps everything in `directory`. Not started yet.
+    pub(crate) fn new(directory: &Path, arguments: &[&str]) -> Self {
+        fs::create_dir_all(directory).expect("a directory");
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { directory: directory.to_owned(), arguments, child: None, started: None }
+    }
+
+    /// Starts the process. At first its ports are free ones, from then on the same as before.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let _ = fs::remove_file(self.ready_file());
+        let (listen, peer_listen) = match &self.started {
+            Some(started) => (started.listen.as_str(), started.peer_listen.as_str()),
+            None => ("127.0.0.1:0", "127.0.0.1:0"),
+        };
+        let (data_dir, ready_file) = (self.data_dir(), self.ready_file());
+        let defaults: [(&str, &OsStr); 5] = [
+            ("--listen", listen.as_ref()),
+            ("--peer-listen", peer_listen.as_ref()),
+            ("--data-dir", data_dir.as_ref()),
+            ("--ready-file", ready_file.as_ref()),
+            ("--log-format", "text".as_ref()),
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+        command.env_clear();
+        for (flag, value) in defaults {
+            if !self.arguments.iter().any(|argument| argument == flag) {
+                command.arg(flag).arg(value);
+            }
+        }
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file()).expect("a log file");
+        let child = command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        self.child = Some(child.expect("it starts"));
+    }
+
+    /// Starts the process and waits until it serves.
+    pub(crate) async fn start(&mut self) -> Started {
+        self.spawn();
+        self.serves().await
+    }
+
+    /// Waits until the process that was started serves.
+    pub(crate) async fn serves(&mut self) -> Started {
+        let started = until("the node serves", async || {
+            if let Some(status) = self.exited() {
+                let text = self.log();
+                assert!(text.contains("can't listen on"), "it ends with {status} instead:\n{text}");
+                // Somebody borrowed the port while the node was down; whoever it was gives it back.
+                File::create(self.log_file()).expect("a new log");
+                self.spawn();
+            }
+            serde_json::from_slice(&fs::read(self.ready_file()).ok()?).ok()
+        });
+        let started: Started = started.await;
+        self.started = Some(started.clone());
+        started
+    }
+
+    /// Starts the process, which is expected to end by itself. Answers its exit code, and all that it has said.
+    pub(crate) async fn fails(&mut self) -> (Option<i32>, String) {
+        self.spawn();
+        self.ends().await
+    }
+
+    /// Waits until the process has ended by itself. Answers its exit code, and all that it has said.
+    pub(crate) async fn ends(&mut self) -> (Option<i32>, String) {
+        let status = until("the node ends", async || self.exited()).await;
+        (status.code(), self.log())
+    }
+
+    /// As when the power of this machine fails, but for what it has written: that stays.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it is ours to kill");
+        child.wait().expect("it ends");
+    }
+
+    /// Asks the process to end in order, and waits until it has. Answers its exit code.
+    pub(crate) async fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.ends().await.0
+    }
+
+    /// Sends a signal by its name, such as `STOP`, after which the process stands still until `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("a shell");
+        assert!(kill.success(), "{name} is sent to {pid}");
+    }
+
+    /// Whether there is a process. It may stand still, and it may not serve yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.exited().is_none() && self.child.is_some()
+    }
+
+    /// Removes all that the node has stored, so that it starts as a new one.
+    pub(crate) fn wipe(&self) {
+        assert!(self.child.is_none(), "it runs");
+        fs::remove_dir_all(self.data_dir()).expect("it had data");
+    }
+
+    /// Replaces the arguments of the next start.
+    pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
+    /// Where clients connect.
+    pub(crate) fn url(&self) -> &str {
+        &self.started().url
+    }
+
+    /// What the node told when it served first.
+    pub(crate) fn started(&self) -> &Started {
+        self.started.as_ref().expect("it has served")
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Waits until the node has said something on standard error.
+    pub(crate) async fn says(&self, text: &str) {
+        until(&format!("the node says: {text}"), async || self.log().contains(text).then_some(())).await;
+    }
+
+    /// All that the node's processes have said on standard error.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
+    fn exited(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().expect("it is our child")?;
+        self.child = None;
+        Some(status)
+    }
+
+    fn ready_file(&self) -> PathBuf {
+        self.directory.join("ready.json")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            let log = self.log();
+            let skipped = log.lines().count().saturating_sub(TAIL_LINES);
+            let tail: Vec<&str> = log.lines().skip(skipped).collect();
+            eprintln!("--- {}\n{}", self.log_file().display(), tail.join("\n"));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! How a node starts, stops, dies and comes back.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{Client, Cluster, Message, Seen, Stalled, Subscriber, free_address, until};
+
+/// "Within seconds", on a machine that has other things to do.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// Publishes until it is refused for the first time. Answers what was acknowledged.
+fn publish_on_and_on(client: &Client, node: &str, topic: &str) -> JoinHandle<Vec<Message>> {
+    let (client, node, topic) = (client.clone(), node.to_owned(), topic.to_owned());
+    tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        loop {
+            // With a key the node itself tries again, should it meet an election.
+            let publication = client.publication(&node, &topic, &json!(acknowledged.len()));
+            let publication = publication.header("Idempotency-Key", format!("{:032x}", fastrand::u128(..)));
+            match client.try_send(publication).await {
+                Ok(answer) if matches!(answer.status, 200 | 201) => {
+                    acknowledged.push(serde_json::from_value(answer.json()).expect("a message"));
+                }
+                Ok(_) | Err(_) => return acknowledged,
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_node_that_was_killed_goes_on_where_it_was() {
+    for arguments in [&[] as &[&str], &["--bootstrap"]] {
+        let mut cluster = Cluster::without_nodes(&[]);
+        cluster.add(arguments).await;
+        let client = cluster.client.clone();
+        client.make(cluster.url(0), "orders").await;
+        let before = cluster.nodes[0].started().clone();
+        let mut messages = Vec::new();
+        for round in 0..3 {
+            messages.extend(client.publish_all(cluster.url(0), "orders", round * 10..round * 10 + 10).await);
+            cluster.nodes[0].kill();
+            let now = cluster.nodes[0].start().await;
+            assert_eq!((now.node, &now.cluster, &now.url), (before.node, &before.cluster, &before.url));
+        }
+        cluster.all_keep("orders", &messages).await;
+        let seqs: Vec<u64> = messages.iter().map(|message| message.seq).collect();
+        assert_eq!(seqs, (1..=30).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_the_death_of_all_nodes_at_once() {
+    let mut cluster = Cluster::of(3).await;
+    let client = cluster.client.clone();
+    client.make_keeping(cluster.url(0), "orders", 1_000_000).await;
+    let publishers: Vec<_> =
+        (0..12).map(|publisher| publish_on_and_on(&client, cluster.url(publisher % 3), "orders")).collect();
+    until("some messages", async || {
+        client.messages(cluster.url(0), "orders").await.filter(|messages| messages.len() > 200)
+    })
+    .await;
+    cluster.nodes.iter_mut().for_each(|node| node.kill());
+    cluster.nodes.iter_mut().for_each(|node| node.spawn());
+    for node in &mut cluster.nodes {
+        node.serves().await;
+    }
+
+    let mut acknowledged = Vec::new();
+    for publisher in publishers {
+        acknowledged.extend(publisher.await.expect("it ended"));
+    }
+    assert!(acknowledged.len() > 100, "{} acknowledged", acknowledged.len());
+    let kept = client.messages(cluster.url(0), "orders").await.expect("a page");
+    let lost: Vec<_> = acknowledged.iter().filter(|message| !kept.contains(message)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    cluster.all_keep("orders", &kept).await;
+}
+
+#[tokio::test]
+async fn a_second_start_on_the_same_directory_says_so_and_ends() {
+    let mut cluster = Cluster::of(1).await;
+    let data_dir = cluster.nodes[0].data_dir().to_str().expect("a path of ASCII").to_owned();
+    let second = cluster.prepare(&["--data-dir", &data_dir]);
+    let (code, text) = cluster.nodes[second].fails().await;
+
+    assert_eq!(code, Some(1));
+    assert!(text.contains(&format!("{data_dir} is in use by another process")), "{text}");
+    cluster.client.readiness(cluster.url(0), 200).await;
+}
+
+#[tokio::test]
+async fn a_node_without_its_log_refuses_to_forget() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.nodes[0].kill();
+    fs::remove_dir_all(cluster.nodes[0].data_dir().join("log")).expect("there was a log");
+    let (code, text) = cluster.nodes[0].fails().await;
+
+    assert_eq!(code, Some(1));
+    assert!(text.contains("has no log") && text.contains("empty data directory"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_is_not_started_on_half_of_what_it_wrote() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.client.create(cluster.url(0), "orders").await.expect(201);
+    // Stopping leaves a checkpoint.
+    assert_eq!(cluster.nodes[0].stop().await, Some(0));
+    let dir = cluster.nodes[0].data_dir().to_owned();
+
+    fs::rename(dir.join("node.json"), cluster.path("node.json")).expect("there was an identity");
+    let (code, text) = cluster.nodes[0].fails().await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("node.json is gone"), "{text}");
+    fs::rename(cluster.path("node.json"), dir.join("node.json")).expect("put back");
+
+    // Unlike one that is missing, an empty directory is what a volume that was not mounted looks like.
+    let (log, lost) = (dir.join("log"), cluster.path("lost"));
+    fs::rename(&log, &lost).expect("there was a log");
+    fs::create_dir(&log).expect("created");
+    let (code, text) = cluster.nodes[0].fails().await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("the log is empty") && text.contains("empty data directory"), "{text}");
+
+    fs::remove_dir_all(&log).expect("the node has begun a log there");
+    fs::rename(lost, log).expect("put back");
+    cluster.nodes[0].start().await;
+    cluster.client.get(cluster.url(0), "/topics/orders").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_signal_stops_a_node_within_seconds_and_ends_its_streams_between_events() {
+    for signal in ["INT", "TERM"] {
+        let mut cluster = Cluster::of(1).await;
+        let (client, node) = (cluster.client.clone(), cluster.url(0).to_owned());
+        client.make(&node, "orders").await;
+        let paths = ["/topics/orders/sse", "/sse?topic=orders", "/sse?match=**", "/sse?topic=quiet"];
+        let mut subscribers = Vec::new();
+        for path in paths {
+            subscribers.push(Subscriber::live(&client, &node, path).await);
+        }
+        let stalled = Stalled::open(&node, "/topics/orders/sse").await;
+        let publishers: Vec<_> = (0..4).map(|_| publish_on_and_on(&client, &node, "orders")).collect();
+        subscribers[0].until("some messages", |seen| (seen.len() > 100).then_some(())).await;
+
+        let begun = Instant::now();
+        cluster.nodes[0].signal(signal);
+        let (code, text) = cluster.nodes[0].ends().await;
+        assert_eq!(code, Some(0), "{text}");
+        assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
+        drop(stalled);
+        for subscriber in subscribers {
+            let closed = |seen: &[Seen]| seen.iter().find(|seen| matches!(seen, Seen::Closed { .. })).cloned();
+            let closed = subscriber.until("the end of the stream", closed).await;
+            let between_events = matches!(closed, Seen::Closed { in_order: true, within_event: false, .. });
+            assert!(between_events, "{closed:?}");
+        }
+
+        cluster.nodes[0].start().await;
+        let kept = client.messages(&node, "orders").await.expect("a page");
+        for publisher in publishers {
+            // Topics keep a thousand: what is older may be gone by now.
+            let acknowledged = publisher.await.expect("it ended");
+            let due = acknowledged.iter().filter(|message| message.seq >= kept[0].seq);
+            let lost: Vec<_> = due.filter(|message| !kept.contains(message)).collect();
+            assert!(lost.is_empty(), "{lost:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_too_early_is_sent_back_and_served_later() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let (listen, founder) = (free_address(), free_address());
+    let early = cluster.prepare(&["--listen", &listen, "--join", &founder]);
+    cluster.nodes[early].spawn();
+    let (client, url) = (cluster.client.clone(), format!("http://{listen}"));
+
+    let not_ready = client.readiness(&url, 503).await;
+    assert_eq!(not_ready.code().as_deref(), Some("not-ready"));
+    client.get(&url, "/livez").await.expect(200);
+    let refused = client.send(client.publication(&url, "orders", &json!(1))).await.expect(503);
+    assert_eq!(refused.code().as_deref(), Some("not-ready"));
+    for path in ["/sse?topic=orders", "/topics/orders/sse"] {
+        let answer = client.get(&url, path).await.expect(200);
+        assert!(answer.media_type.starts_with("text/event-stream"), "{answer:?}");
+        assert!(answer.text.contains("retry: ") && !answer.text.contains("data"), "{answer:?}");
+    }
+    let subscriber = Subscriber::of(&client, &url, "/sse?topic=orders");
+    subscriber.opened(3).await;
+
+    cluster.add(&["--bootstrap", "--peer-listen", &founder]).await;
+    cluster.nodes[early].serves().await;
+    client.readiness(&url, 200).await;
+    subscriber.event("repl.ready").await;
+    client.make(&url, "orders").await;
+    let message = client.publish(&url, "orders", json!("at last")).await;
+    subscriber.has_seen(&[message]).await;
+    assert!(!subscriber.seen().iter().any(|seen| matches!(seen, Seen::Refused { .. })));
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_acknowledged_and_nothing_is_called_failed_that_may_happen() {
+    let mut cluster = Cluster::with(3, &["--publish-timeout", "1s"]).await;
+    let client = cluster.client.clone();
+    let leader = cluster.leader().await;
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    let url = cluster.url(leader).to_owned();
+    client.make(&url, "orders").await;
+    cluster.all_keep("orders", &[]).await;
+    let subscriber = Subscriber::live(&client, &url, "/topics/orders/sse").await;
+
+    others.iter().for_each(|node| cluster.nodes[*node].signal("STOP"));
+    let publish = || client.publication(&url, "orders", &json!("paid")).header("Idempotency-Key", "order-1");
+    let unknown = client.send(publish()).await.expect(504);
+    assert_eq!((unknown.code().as_deref(), &unknown.json()["outcome"]), (Some("outcome-unknown"), &json!("unknown")));
+    client.readiness(&url, 503).await;
+    let refused = client.get(&url, "/sse?topic=orders").await.expect(200);
+    assert!(!refused.text.contains("data"), "a new stream is sent elsewhere: {refused:?}");
+
+    others.iter().for_each(|node| cluster.nodes[*node].signal("CONT"));
+    client.readiness(&url, 200).await;
+    let answer = until("an acknowledgement", async || {
+        Some(client.send(publish()).await).filter(|answer| matches!(answer.status, 200 | 201))
+    });
+    let stored: Message = serde_json::from_value(answer.await.json()).expect("a message");
+    cluster.all_keep("orders", std::slice::from_ref(&stored)).await;
+    subscriber.has_seen(&[stored]).await;
+    assert_eq!(subscriber.streams(), 1, "who was there stays");
+}
+
+#[tokio::test]
+async fn a_leader_that_stood_still_comes_back_as_a_follower() {
+    let mut cluster = Cluster::of(3).await;
+    let client = cluster.client.clone();
+    let old = cluster.leader().await;
+    client.make(cluster.url(old), "orders").await;
+    let subscriber = Subscriber::live(&client, cluster.url(old), "/topics/orders/sse").await;
+    cluster.nodes[old].signal("STOP");
+    let other = (old + 1) % 3;
+    let old_id = cluster.nodes[old].started().node;
+    client.sees(cluster.url(other), "another leader", |view| view.leader.is_some_and(|leader| leader != old_id)).await;
+    let messages = client.publish_all(cluster.url(other), "orders", 0..20).await;
+    cluster.nodes[old].signal("CONT");
+
+    cluster.all_keep("orders", &messages).await;
+    subscriber.has_seen(&messages).await;
+    let message = client.publish(cluster.url(old), "orders", json!("by the old one")).await;
+    cluster.all_keep("orders", &[messages, vec![message]].concat()).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_stopped_hands_over_first() {
+    let mut cluster = Cluster::of(3).await;
+    let client = cluster.client.clone();
+    let leader = cluster.leader().await;
+    client.make(cluster.url(leader), "orders").await;
+    let other = cluster.url((leader + 1) % 3).to_owned();
+    let publisher = publish_on_and_on(&client, &other, "orders");
+    let subscriber = Subscriber::live(&client, &other, "/topics/orders/sse").await;
+    subscriber.until("some messages", |seen| (seen.len() > 20).then_some(())).await;
+
+    assert_eq!(cluster.nodes[leader].stop().await, Some(0));
+    let seen = subscriber.seen().len();
+    subscriber.until("messages after the leader is gone", |now| (now.len() > seen + 20).then_some(())).await;
+    assert!(!publisher.is_finished(), "no publish of another node failed meanwhile");
+    publisher.abort();
+    let answer = client.send(client.request(Method::GET, &format!("{other}/readyz"))).await;
+    assert_eq!(answer.status, 200);
+}

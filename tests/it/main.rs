@@ -1,0 +1,18 @@
+//! The tests that see repl from outside. One binary, so that it is linked once.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "clippy allows these in tests, but doesn't take the helpers of a test crate for tests"
+)]
+
+mod chaos;
+mod cli;
+mod cluster;
+mod golden;
+mod lifecycle;
+mod membership;
+mod regressions;
+mod tidy;
