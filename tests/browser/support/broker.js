@@ -1,0 +1,129 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {mkdtempSync, openSync, readFileSync, rmSync} from 'node:fs'
+import {createServer} from 'node:net'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+
+import {until} from './until.js'
+
+export const PROGRAM = process.env.PROGRAM ?? new URL('../../../target/debug/repl', import.meta.url).pathname
+
+/** One node: a real process with ports and a data directory of its own, which outlive it. */
+export class Broker {
+  #dir = mkdtempSync(join(tmpdir(), 'repl-browser-'))
+  #args
+  #process
+
+  constructor(port, args) {
+    this.port = port
+    this.url = `http://127.0.0.1:${port}`
+    this.peer = `127.0.0.1:${port + 1}`
+    this.#args = ['--listen', `127.0.0.1:${port}`, '--data-dir', join(this.#dir, 'data'), ...args]
+  }
+
+  /** A node that is not running yet. It is gone, with its data, after the test. */
+  static async prepare(t, ...args) {
+    const broker = new Broker(await freePorts(), args)
+    t.after(async () => {
+      await broker.kill()
+      rmSync(broker.#dir, {recursive: true})
+    })
+    return broker
+  }
+
+  /** A node that serves. */
+  static async start(t, ...args) {
+    const broker = await Broker.prepare(t, ...args)
+    await broker.run()
+    return broker
+  }
+
+  get pid() {
+    return this.#process.pid
+  }
+
+  /** Starts the process, and doesn't wait for it. */
+  spawn() {
+    const log = openSync(join(this.#dir, 'log'), 'a')
+    this.#process = spawn(PROGRAM, this.#args, {stdio: ['ignore', 'ignore', log]})
+  }
+
+  /** Starts the process, and waits until it serves. */
+  async run() {
+    this.spawn()
+    await until('a node that serves', () => this.isReady())
+  }
+
+  async isReady() {
+    if (this.#process.exitCode !== null) throw new Error(`the node has ended; it said:\n${this.#log()}`)
+    return (await fetch(`${this.url}/readyz`).catch(() => undefined))?.ok
+  }
+
+  /** Ends the process as the kernel does it when memory is short: without a word. */
+  async kill() {
+    if (!this.#process || this.#process.exitCode !== null || this.#process.signalCode !== null) return
+    this.#process.kill('SIGKILL')
+    await once(this.#process, 'exit')
+  }
+
+  #log() {
+    return readFileSync(join(this.#dir, 'log'), 'utf8').split('\n').slice(-20).join('\n')
+  }
+
+  async get(path) {
+    return (await fetch(this.url + path)).json()
+  }
+
+  async send(method, path, body, headers = {}) {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: {'Content-Type': 'application/json', ...headers},
+      body: body && JSON.stringify(body),
+    })
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`)
+    return answer.status === 204 ? undefined : answer.json()
+  }
+
+  create(name, retention) {
+    return this.send('POST', '/topics', {name, retention})
+  }
+
+  publish(topic, message, headers) {
+    return this.send('POST', `/topics/${encodeURIComponent(topic)}`, message, headers)
+  }
+
+  delete(topic) {
+    return this.send('DELETE', `/topics/${encodeURIComponent(topic)}`)
+  }
+}
+
+/** Three nodes that all vote. */
+export async function startCluster(t, ...args) {
+  const founder = await Broker.start(t, '--bootstrap', ...args)
+  const joiner = () => Broker.start(t, '--join', founder.peer, ...args)
+  const nodes = [founder, await joiner(), await joiner()]
+  await until('three voters', async () => {
+    const {nodes} = await founder.get('/cluster')
+    return nodes.length === 3 && nodes.every(({role}) => role !== 'learner')
+  })
+  return nodes
+}
+
+/**
+ * The first of two ports that are free, for clients and for other nodes. They stay free while the node is dead: they are
+ * from below the range that systems take the ports of outgoing connections from.
+ */
+export async function freePorts() {
+  for (;;) {
+    const port = 10_000 + 2 * Math.floor(Math.random() * 10_000)
+    if ((await isFree(port)) && (await isFree(port + 1))) return port
+  }
+}
+
+async function isFree(port) {
+  const server = createServer().listen(port, '127.0.0.1')
+  const isListening = await once(server, 'listening').then(() => true, () => false)
+  if (isListening) await once(server.close(), 'close')
+  return isListening
+}

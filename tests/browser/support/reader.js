@@ -1,0 +1,38 @@
+import {connect} from 'node:net'
+
+/** Of an event, up to its data. The answer's own head stands before the first. */
+const HEAD_BYTES = 1_000
+
+/** A subscriber that is a socket and little else, so that there can be a thousand of them. */
+export class Reader {
+  /** Whether the server has said that what follows is live. */
+  isReady = false
+  /** The ids of its messages, in the order they came. */
+  ids = []
+  #rest = Buffer.alloc(0)
+
+  constructor(node, path, lastEventId) {
+    const resume = lastEventId ? `Last-Event-ID: ${lastEventId}\r\n` : ''
+    this.socket = connect(node.port, '127.0.0.1')
+    this.socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n${resume}\r\n`)
+    // Whoever waits for events says what is missing when a connection breaks.
+    this.socket.on('error', () => {})
+  }
+
+  read() {
+    this.socket.on('data', (bytes) => this.#take(bytes))
+    return this
+  }
+
+  #take(bytes) {
+    this.#rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes
+    let start = 0
+    for (let end; (end = this.#rest.indexOf('\n\n', start)) >= 0; start = end + 2) {
+      // Before an event may stand the answer's head, or the size of a chunk, which ends between events; no more.
+      const head = this.#rest.latin1Slice(start, Math.min(end, start + HEAD_BYTES))
+      if (!/^event: repl\./m.test(head)) this.ids.push(/^id: (.+)$/m.exec(head)[1])
+      else if (/^event: repl\.ready$/m.test(head)) this.isReady = true
+    }
+    this.#rest = this.#rest.subarray(start)
+  }
+}
