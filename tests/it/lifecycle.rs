@@ -253,6 +253,32 @@ async fn a_leader_that_stood_still_comes_back_as_a_follower() {
 }
 
 #[tokio::test]
+async fn writes_that_were_under_way_to_a_leader_that_stands_still_are_repeated_to_the_next() {
+    // Nodes give a silent connection up after 15 s; nobody is to wait for that, nor for the end of his patience.
+    let soon = Duration::from_secs(12);
+    let mut cluster = Cluster::with(3, &["--publish-timeout", "60s"]).await;
+    let client = cluster.client.clone();
+    let leader = cluster.leader().await;
+    let follower = cluster.url((leader + 1) % 3).to_owned();
+    // By way of the leader, so that there is a connection.
+    client.make(&follower, "orders").await;
+
+    cluster.nodes[leader].signal("STOP");
+    let publish = |number: u32| {
+        let publication = client.publication(&follower, "orders", &json!(number));
+        let client = client.clone();
+        let publication = publication.header("Idempotency-Key", format!("number {number}"));
+        tokio::spawn(async move { tokio::time::timeout(soon, client.send(publication)).await })
+    };
+    let answers: Vec<_> = (0..20).map(publish).collect();
+    for answer in answers {
+        let answer = answer.await.expect("no panic").expect("an answer soon");
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+    }
+    cluster.nodes[leader].signal("CONT");
+}
+
+#[tokio::test]
 async fn a_leader_that_is_stopped_hands_over_first() {
     let mut cluster = Cluster::of(3).await;
     let client = cluster.client.clone();
