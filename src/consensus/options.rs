@@ -35,7 +35,7 @@ impl Default for Timing {
     }
 }
 
-/// What [`Consensus::start`] needs to know.
+/// What [`super::Consensus::start`] needs to know.
 #[derive(Debug)]
 pub struct Options {
     /// The cluster's id.

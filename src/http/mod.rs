@@ -8,7 +8,7 @@
 //! - Everything a client may make grow has a bound with a name: [`Limits`] has those of connections, [`Options`] those of
 //!   messages, and each route its own.
 //! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
-//! - [`router`] is a plain service; [`serve`] puts it on a listener. Tests need only the first.
+//! - [`router`] is a plain service; [`serve()`] puts it on a listener. Tests need only the first.
 
 mod activity;
 mod body;

@@ -10,7 +10,7 @@ use crate::domain::Retention;
 use crate::rpc::Secret;
 use crate::state::KeyWindow;
 
-/// What [`Node::start`] needs to know.
+/// What [`super::Node::start`] needs to know.
 #[derive(Debug)]
 pub struct Settings {
     /// Where the node keeps everything.
