@@ -9,19 +9,27 @@ export class Reader {
   isReady = false
   /** The ids of its messages, in the order they came. */
   ids = []
+  #head
   #rest = Buffer.alloc(0)
+  #isOver = false
 
-  constructor(node, path, lastEventId) {
+  constructor(t, node, path, lastEventId) {
     const resume = lastEventId ? `Last-Event-ID: ${lastEventId}\r\n` : ''
-    this.socket = connect(node.port, '127.0.0.1')
-    this.socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n${resume}\r\n`)
-    // Whoever waits for events says what is missing when a connection breaks.
-    this.socket.on('error', () => {})
+    this.#head = `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${resume}\r\n`
+    this.#open(node)
+    t.after(() => {
+      this.#isOver = true
+      this.socket.destroy()
+    })
   }
 
-  read() {
+  #open(node) {
+    this.socket = connect(node.port, '127.0.0.1', () => this.socket.write(this.#head))
     this.socket.on('data', (bytes) => this.#take(bytes))
-    return this
+    // Whoever waits for events says what is missing when a connection breaks.
+    this.socket.on('error', () => {})
+    // One that was sent away comes back, as an EventSource does.
+    this.socket.on('close', () => this.isReady || this.#isOver || this.#open(node))
   }
 
   #take(bytes) {
