@@ -30,7 +30,7 @@ pub struct CheckpointOptions {
 
 impl Default for CheckpointOptions {
     fn default() -> Self {
-        Self { bytes: 64 * 1024 * 1024, rows: 20_000, interval: Duration::from_secs(60), log_keep_segments: 4 }
+        Self { bytes: 16 * 1024 * 1024, rows: 20_000, interval: Duration::from_secs(60), log_keep_segments: 4 }
     }
 }
 
