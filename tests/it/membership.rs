@@ -2,19 +2,12 @@
 
 use std::fs;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cluster::{Client, Cluster, Message, Subscriber, Subscription, until};
+use crate::cluster::{Cluster, Message, Subscriber, Subscription, until};
 
 /// Arguments under which a few hundred messages are enough for checkpoints and a purged log.
 const SMALL_CHECKPOINTS: [&str; 4] = ["--checkpoint-bytes", "32KiB", "--checkpoint-interval", "500ms"];
-
-/// A number that a node tells on `/metrics`.
-async fn metric(client: &Client, node: &str, name: &str) -> Option<u64> {
-    let answer = client.try_send(client.request(Method::GET, &format!("{node}/metrics"))).await.ok()?;
-    answer.text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-}
 
 /// Publishes until this node has purged its log up to an entry, and more.
 async fn publish_until_purged(cluster: &Cluster, node: usize, topic: &str, entry: u64) -> Vec<Message> {
@@ -24,7 +17,7 @@ async fn publish_until_purged(cluster: &Cluster, node: usize, topic: &str, entry
         for _ in 0..20 {
             messages.push(cluster.client.publish(cluster.url(node), topic, value.clone()).await);
         }
-        let purged = metric(&cluster.client, cluster.url(node), "repl_raft_purged_index").await;
+        let purged = cluster.client.metric(cluster.url(node), "repl_raft_purged_index").await;
         purged.filter(|purged| *purged > entry)
     })
     .await;
@@ -196,7 +189,7 @@ async fn a_node_that_the_log_no_longer_reaches_is_healed_by_a_snapshot() {
     client.make(&url, "calm").await;
     let mut calm = client.publish_all(&url, "calm", 0..20).await;
     cluster.all_keep("calm", &calm).await;
-    let last = metric(&client, cluster.url(away), "repl_raft_last_log_index").await.expect("a number");
+    let last = client.metric(cluster.url(away), "repl_raft_last_log_index").await.expect("a number");
     cluster.nodes[away].kill();
     let topics = |topic: usize| format!("while-away-{topic}");
     for topic in 0..5 {

@@ -226,6 +226,13 @@ impl Client {
         until(what, async || self.view(node).await.filter(&is)).await
     }
 
+    /// A number that a node tells on `/metrics`.
+    pub(crate) async fn metric(&self, node: &str, name: &str) -> Option<u64> {
+        let answer = self.try_send(self.request(Method::GET, &format!("{node}/metrics"))).await.ok()?;
+        let mut values = answer.text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        values.next()
+    }
+
     /// Waits until `/readyz` answers so.
     pub(crate) async fn readiness(&self, node: &str, status: u16) -> Answer {
         let request = || self.request(Method::GET, &format!("{node}/readyz"));
