@@ -15,16 +15,13 @@ use super::path::{NameText, Topic, TopicPath};
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{App, Code, Problem};
 use crate::domain::{Cursor, Position};
-use crate::node::HistoryQuery;
+use crate::node::{HistoryPage, HistoryQuery};
 
 /// Messages on one page, at most.
 const PAGE_MESSAGES_MAX: usize = 1_000;
 
 /// Messages on one page unless the client says how many.
 const PAGE_MESSAGES_DEFAULT: usize = 100;
-
-/// Bytes after which a page ends early, so that large messages don't make pages of 64 MiB.
-const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A place in the cluster's one order of messages. Opaque: send it back as it came.
 #[derive(Debug, ToSchema)]
@@ -105,23 +102,18 @@ pub(super) async fn page(
 ) -> Result<Response, Problem> {
     let MessagesQuery { after, before, limit, reverse } = query;
     let (after, before) = (app.position(after)?, app.position(before)?);
-    // One more than asked for tells whether there is a next page.
-    let messages = app.node.history(&topic, HistoryQuery { after, before, limit: limit + 1, reverse }).await?;
+    let HistoryPage { messages, next } =
+        app.node.history(&topic, HistoryQuery { after, before, limit, reverse }).await?;
 
     let mut page = String::from(r#"{"messages":["#);
-    let mut last = None;
-    for message in messages.iter().take(limit) {
-        if last.is_some() {
-            if page.len() + message.size_bytes() > PAGE_BYTES_MAX {
-                break;
-            }
+    for (index, message) in messages.iter().enumerate() {
+        if index > 0 {
             page.push(',');
         }
         message.write_json(app.node.epoch(), &mut page);
-        last = Some(message.position);
     }
     page.push(']');
-    if let Some(position) = last.filter(|position| messages.last().is_some_and(|end| end.position != *position)) {
+    if let Some(position) = next {
         let next = Cursor { epoch: app.node.epoch(), position };
         let _ = write!(page, r#","next":"{next}""#);
     }

@@ -7,8 +7,11 @@ use thiserror::Error;
 use super::Node;
 use crate::consensus::Replica;
 use crate::domain::{Message, Position, TopicName};
-use crate::state::{CodecError, HistoryRange, Slot, rows};
+use crate::state::{CodecError, HistoryRange, PageLimit, Slot, rows};
 use crate::storage::{Store, StoreError};
+
+/// What the messages of a page take, so that large ones don't make pages of 64 MiB.
+const PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Which messages of a topic to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +20,19 @@ pub struct HistoryQuery {
     pub after: Option<Position>,
     /// Only those before this position.
     pub before: Option<Position>,
-    /// At most so many.
+    /// At most so many, and fewer if they are large.
     pub limit: usize,
     /// The newest first, instead of the oldest.
     pub reverse: bool,
+}
+
+/// Messages of a topic.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// In the order asked for.
+    pub messages: Vec<Arc<Message>>,
+    /// Where the next page goes on: the position of the last message that this one covers. `None` on the last page.
+    pub next: Option<Position>,
 }
 
 /// Why there is no history.
@@ -50,13 +62,14 @@ impl Node {
     ///
     /// # Errors
     /// There is no such topic, or the disk fails.
-    pub async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<Vec<Arc<Message>>, HistoryError> {
+    pub async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<HistoryPage, HistoryError> {
         let replica = self.inner.consensus.replica();
         let HistoryQuery { after, before, limit, reverse } = query;
-        let range = HistoryRange { after: after.unwrap_or_default(), before, limit, reverse };
-        let slots = replica.read(|machine| machine.history(topic, range));
-        let slots = slots.ok_or(HistoryError::TopicNotFound)?;
-        Ok(load(replica, slots).await?)
+        let range = HistoryRange { after: after.unwrap_or_default(), before, reverse };
+        let limit = PageLimit { messages: limit, bytes: PAGE_BYTES_MAX };
+        let page = replica.read(|machine| machine.history(topic, range, limit)).ok_or(HistoryError::TopicNotFound)?;
+        let next = page.slots.last().filter(|_| page.more).map(Slot::position);
+        Ok(HistoryPage { messages: load(replica, page.slots).await?, next })
     }
 }
 

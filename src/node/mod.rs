@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::forward::Forwarder;
-pub use self::history::{HistoryError, HistoryQuery, ReadError};
+pub use self::history::{HistoryError, HistoryPage, HistoryQuery, ReadError};
 pub use self::lifecycle::{NodeError, NotReady};
 pub use self::settings::{Connections, Settings};
 use self::status::Directory;

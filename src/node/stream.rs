@@ -5,8 +5,9 @@
 //! hands out. A subscriber that is too slow for the broker falls back to history, where it costs nothing but its place.
 //! Registering comes before reading, so there is no hole between the two, and no repetition.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,15 +20,12 @@ use super::{Node, NotReady};
 use crate::broker::frame::{self, Control, GapReason};
 use crate::broker::{Delivery, Format, Subscription};
 use crate::consensus::wire::{self, kind};
-use crate::domain::{Cursor, Position, Selection, Timestamp, TopicName};
+use crate::domain::{Cursor, Message, Position, Selection, Timestamp, TopicName};
 use crate::rpc::Lane;
-use crate::state::{HistoryRange, Hole, Machine, Slot};
+use crate::state::{Hole, PageLimit, Slot};
 
-/// Messages of history that are read at a time.
-const PAGE_MESSAGES: usize = 256;
-
-/// In bytes: history is handed out in pieces of about this size.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Of history, what is read and handed out at a time. A stream whose client doesn't read holds on to one page.
+const PAGE: PageLimit = PageLimit { messages: 256, bytes: 64 * 1024 };
 
 /// A cursor ahead of this node for so long makes it ask the leader whether the cursor can be right.
 const ASK_LEADER_AFTER: Duration = Duration::from_secs(2);
@@ -98,9 +96,10 @@ enum Phase {
         seen: Position,
         since: Instant,
     },
-    /// The last messages of each topic, gathered when the stream began.
+    /// The last messages of each topic, from where they began when the stream did, up to where live begins.
     Tail {
-        slots: VecDeque<Slot>,
+        tails: BTreeMap<TopicName, Position>,
+        after: Position,
     },
     /// What is kept, up to where live begins.
     History {
@@ -164,8 +163,8 @@ impl Stream {
         match start {
             Start::Now => match tail {
                 Some(count) => {
-                    let slots = replica.read(|machine| tail_slots(machine, &self.selection, count, from));
-                    self.phase = Phase::Tail { slots };
+                    let tails = replica.read(|machine| machine.tails(&self.selection, count));
+                    self.phase = Phase::Tail { tails, after: Position::ZERO };
                 }
                 None => self.go_live(),
             },
@@ -187,9 +186,8 @@ impl Stream {
     /// Behind everything that is lost, for a subscriber who doesn't want to hear of it.
     fn before_first(&self, from: Position) -> Position {
         // What is applied, but not yet before the broker, will come live: a cursor beyond it would skip it.
-        let first =
-            self.node.inner.consensus.replica().read(|machine| machine.read(&self.selection, Position::ZERO, from, 1));
-        first.first().map_or(from, |slot| before(slot.position()))
+        let replica = self.node.inner.consensus.replica();
+        replica.read(|machine| machine.first(&self.selection, Position::ZERO, from)).map_or(from, before)
     }
 
     /// The next blocks: whole, and never empty. `None`: the stream can't go on, and the client should resume. If the
@@ -261,26 +259,38 @@ impl Stream {
     }
 
     async fn tail(&mut self) -> Result<(), ReadError> {
-        let Phase::Tail { slots } = &mut self.phase else { return Ok(()) };
-        if slots.is_empty() {
+        let Phase::Tail { tails, after } = &mut self.phase else { return Ok(()) };
+        let replica = self.node.inner.consensus.replica();
+        let slots = replica.read(|machine| machine.read_tails(tails, *after, self.position, PAGE)).slots;
+        let Some(last) = slots.last().map(Slot::position) else {
             self.go_live();
             return Ok(());
-        }
-        let page: Vec<Slot> = slots.drain(..slots.len().min(PAGE_MESSAGES)).collect();
-        self.hand_out(page).await
+        };
+        *after = last;
+        let messages = history::load(replica, slots).await?;
+        self.hand_out(&messages);
+        Ok(())
     }
 
     async fn history(&mut self) -> Result<(), ReadError> {
         let Phase::History { upto, missed } = self.phase else { return Ok(()) };
         self.announce_holes(missed);
         let replica = self.node.inner.consensus.replica();
-        let slots = replica.read(|machine| machine.read(&self.selection, self.position, upto, PAGE_MESSAGES));
-        if slots.is_empty() {
+        let slots = replica.read(|machine| machine.read(&self.selection, self.position, upto, PAGE)).slots;
+        let Some(last) = slots.last().map(Slot::position) else {
             self.position = self.position.max(upto);
             self.go_live();
             return Ok(());
+        };
+        let count = slots.len();
+        let messages = history::load(replica, slots).await?;
+        if messages.len() < count {
+            // Some were evicted between planning and reading.
+            self.announce_holes(missed);
         }
-        self.hand_out(slots).await
+        self.hand_out(&messages);
+        self.position = last;
+        Ok(())
     }
 
     /// The subscriber has everything up to [`Self::position`], where the subscription begins. One who starts with what is
@@ -295,30 +305,14 @@ impl Stream {
         }
     }
 
-    /// Queues the messages of these slots.
-    async fn hand_out(&mut self, slots: Vec<Slot>) -> Result<(), ReadError> {
-        let (count, last) = (slots.len(), slots.last().map(Slot::position));
-        let messages = history::load(self.node.inner.consensus.replica(), slots).await?;
-        if let Phase::History { missed, .. } = self.phase
-            && messages.len() < count
-        {
-            // Some were evicted between planning and reading.
-            self.announce_holes(missed);
-        }
-        let mut piece = String::new();
+    fn hand_out(&mut self, messages: &[Arc<Message>]) {
+        let mut page = String::new();
         for message in messages {
-            frame::message(&message, self.node.epoch(), self.format, &mut piece);
-            if piece.len() >= PIECE_BYTES {
-                self.pending.push_back(std::mem::take(&mut piece).into());
-            }
+            frame::message(message, self.node.epoch(), self.format, &mut page);
         }
-        if !piece.is_empty() {
-            self.pending.push_back(piece.into());
+        if !page.is_empty() {
+            self.pending.push_back(page.into());
         }
-        if let (Phase::History { .. }, Some(last)) = (&self.phase, last) {
-            self.position = last;
-        }
-        Ok(())
     }
 
     /// Says what is missing after [`Self::position`], once.
@@ -360,8 +354,8 @@ impl Stream {
 
     fn announce_gap(&mut self, requested: Cursor, reason: GapReason, topics: &[TopicName]) {
         let first = self.node.inner.consensus.replica().read(|machine| {
-            let slots = machine.read(&self.selection, self.position, machine.position(), 1);
-            slots.first().map_or(machine.position().next(), Slot::position)
+            let first = machine.first(&self.selection, self.position, machine.position());
+            first.unwrap_or(machine.position().next())
         });
         let first_available = Cursor { epoch: self.node.epoch(), position: first };
         let topics = topics.get(..GAP_TOPICS_MAX).unwrap_or(topics);
@@ -397,21 +391,6 @@ impl Stream {
     fn cursor(&self) -> Cursor {
         Cursor { epoch: self.node.epoch(), position: self.position }
     }
-}
-
-/// The last `count` messages of each topic up to `upto`, in their one order.
-fn tail_slots(machine: &Machine, selection: &Selection, count: u64, upto: Position) -> VecDeque<Slot> {
-    let matching = (!selection.patterns.is_empty()).then(|| machine.topics("", None, usize::MAX));
-    let matching = matching.into_iter().flatten().map(|info| info.name).filter(|name| selection.contains(name));
-    let topics: BTreeSet<TopicName> = matching.chain(selection.topics.iter().cloned()).collect();
-    let last = |topic: &TopicName| {
-        let limit = usize::try_from(count).unwrap_or(usize::MAX);
-        let range = HistoryRange { after: Position::ZERO, before: Some(upto.next()), limit, reverse: true };
-        machine.history(topic, range).unwrap_or_default()
-    };
-    let mut slots: Vec<Slot> = topics.iter().flat_map(last).collect();
-    slots.sort_unstable_by_key(Slot::position);
-    slots.into()
 }
 
 /// The cursor of a subscriber for whom the message at this position comes next.

@@ -1,7 +1,8 @@
 //! Which messages a reader is to get, and where each of them is.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::iter;
 use std::sync::Arc;
 
 use super::Machine;
@@ -39,15 +40,31 @@ impl Slot {
     }
 }
 
-/// A page of a topic's history.
+/// How much a page holds. It ends before the message that would be too much, but it holds one at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// So many messages.
+    pub messages: usize,
+    /// So much of their values and headers together.
+    pub bytes: u64,
+}
+
+/// The next messages of a read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Where they are.
+    pub slots: Vec<Slot>,
+    /// Whether the page ends because of its limit, with more to read.
+    pub more: bool,
+}
+
+/// A part of a topic's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryRange {
     /// Only messages after this position.
     pub after: Position,
     /// Only messages before this position.
     pub before: Option<Position>,
-    /// The first so many.
-    pub limit: usize,
     /// Newest first.
     pub reverse: bool,
 }
@@ -55,48 +72,51 @@ pub struct HistoryRange {
 impl Machine {
     /// A page of a topic's history; `None` if there is no such topic.
     #[must_use]
-    pub fn history(&self, name: &TopicName, range: HistoryRange) -> Option<Vec<Slot>> {
+    pub fn history(&self, name: &TopicName, range: HistoryRange, limit: PageLimit) -> Option<Page> {
         let topic = self.topics.get(name)?;
         let start = topic.seq_after(range.after);
         let end = range.before.map_or(u64::MAX, |before| topic.retained.partition_point(|kept| kept.position < before));
-        let page = topic.retained.range(start..end).map(|kept| self.slot(topic, kept));
-        Some(if range.reverse { page.rev().take(range.limit).collect() } else { page.take(range.limit).collect() })
+        let messages = topic.retained.range(start..end).map(|kept| (topic, kept));
+        Some(if range.reverse { self.page(messages.rev(), limit) } else { self.page(messages, limit) })
     }
 
-    /// The next messages of all topics of a selection, in their one order: those after `after` and up to `up_to`, at
-    /// most `limit`. Costs a seek for each topic, and then the logarithm of their number for each message.
+    /// The next messages of all topics of a selection, in their one order: those after `after` and up to `up_to`. Costs
+    /// a seek for each topic, and then the logarithm of their number for each message.
     #[must_use]
-    pub fn read(&self, selection: &Selection, after: Position, up_to: Position, limit: usize) -> Vec<Slot> {
-        let topics = self.topics.selected(selection);
-        // The next message of a topic: its position, which topic, its seq there.
-        let peek = |index: usize, seq: u64| {
-            let kept = topics.get(index)?.retained.get(seq)?;
-            (kept.position <= up_to).then_some(Reverse((kept.position, index, seq)))
+    pub fn read(&self, selection: &Selection, after: Position, up_to: Position, limit: PageLimit) -> Page {
+        let topics = self.topics.selected(selection).into_iter().map(|topic| (topic, after));
+        self.page(merge(topics, up_to), limit)
+    }
+
+    /// The first message that [`Self::read`] would find.
+    #[must_use]
+    pub fn first(&self, selection: &Selection, after: Position, up_to: Position) -> Option<Position> {
+        let topics = self.topics.selected(selection).into_iter().map(|topic| (topic, after));
+        merge(topics, up_to).next().map(|(_, kept)| kept.position)
+    }
+
+    /// For each topic of a selection the cursor that stands before the last `count` messages it retains.
+    #[must_use]
+    pub fn tails(&self, selection: &Selection, count: u64) -> BTreeMap<TopicName, Position> {
+        let tail = |topic: &Topic| {
+            let seqs = topic.retained.numbers();
+            let first = topic.retained.get(seqs.end.saturating_sub(count).max(seqs.start))?;
+            Some((topic.name.clone(), before(first.position)))
         };
-        let behind = topics.iter().enumerate().filter(|(_, topic)| topic.last_message > after);
-        let mut next: BinaryHeap<_> = behind.filter_map(|(index, topic)| peek(index, topic.seq_after(after))).collect();
-        let mut slots = Vec::new();
-        while slots.len() < limit
-            && let Some(Reverse((_, index, seq))) = next.pop()
-        {
-            if let Some(topic) = topics.get(index)
-                && let Some(kept) = topic.retained.get(seq)
-            {
-                slots.push(self.slot(topic, kept));
-            }
-            next.extend(peek(index, seq + 1));
-        }
-        slots
+        self.topics.selected(selection).into_iter().filter_map(tail).collect()
     }
 
-    /// The cursor that stands before the last `count` messages a topic retains, or behind everything if it has none.
-    /// `None` if there is no such topic.
+    /// As [`Self::read`], of topics that are read from a cursor each.
     #[must_use]
-    pub fn tail(&self, name: &TopicName, count: u64) -> Option<Position> {
-        let topic = self.topics.get(name)?;
-        let seqs = topic.retained.numbers();
-        let first = topic.retained.get(seqs.end.saturating_sub(count).max(seqs.start));
-        Some(first.map_or(self.position, |kept| before(kept.position)))
+    pub fn read_tails(
+        &self,
+        tails: &BTreeMap<TopicName, Position>,
+        after: Position,
+        up_to: Position,
+        limit: PageLimit,
+    ) -> Page {
+        let topics = tails.iter().filter_map(|(name, from)| Some((self.topics.get(name)?, after.max(*from))));
+        self.page(merge(topics, up_to), limit)
     }
 
     /// The cursor that stands before the first message of the selection since `time`, or behind everything if there is
@@ -114,12 +134,47 @@ impl Machine {
         self.topics.selected(selection).into_iter().filter_map(first_since).min().map_or(self.position, before)
     }
 
+    fn page<'a>(&self, messages: impl Iterator<Item = (&'a Topic, &'a Kept)>, limit: PageLimit) -> Page {
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for (topic, kept) in messages {
+            bytes += kept.size_bytes;
+            if !page.slots.is_empty() && (page.slots.len() >= limit.messages || bytes > limit.bytes) {
+                page.more = true;
+                break;
+            }
+            page.slots.push(self.slot(topic, kept));
+        }
+        page
+    }
+
     fn slot(&self, topic: &Topic, kept: &Kept) -> Slot {
         match self.payloads.get(kept.position) {
             Some(message) => Slot::Memory(Arc::clone(message)),
             None => Slot::Stored { topic: topic.id, name: topic.name.clone(), position: kept.position },
         }
     }
+}
+
+/// The messages of topics after a cursor each, up to `up_to`, in their one order.
+fn merge<'a>(
+    topics: impl Iterator<Item = (&'a Topic, Position)>,
+    up_to: Position,
+) -> impl Iterator<Item = (&'a Topic, &'a Kept)> {
+    let behind: Vec<_> = topics.filter(|(topic, after)| topic.last_message > *after).collect();
+    // The next message of a topic: its position, which topic, its seq there.
+    let peek = move |topic: &Topic, index: usize, seq: u64| {
+        let kept = topic.retained.get(seq)?;
+        (kept.position <= up_to).then_some(Reverse((kept.position, index, seq)))
+    };
+    let first = |(index, (topic, after)): (usize, &(&Topic, Position))| peek(topic, index, topic.seq_after(*after));
+    let mut next: BinaryHeap<_> = behind.iter().enumerate().filter_map(first).collect();
+    iter::from_fn(move || {
+        let Reverse((_, index, seq)) = next.pop()?;
+        let (topic, _) = *behind.get(index)?;
+        next.extend(peek(topic, index, seq + 1));
+        Some((topic, topic.retained.get(seq)?))
+    })
 }
 
 /// The cursor of a reader for whom the message at this position comes next.

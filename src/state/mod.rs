@@ -55,7 +55,7 @@ pub use codec::CodecError;
 pub use command::{Command, EncodedCommand, KeyWindow};
 pub use entry::Entry;
 pub use expiry::EXPIRY_STEPS_PER_ENTRY_MAX;
-pub use history::{HistoryRange, Slot};
+pub use history::{HistoryRange, Page, PageLimit, Slot};
 pub use hole::Hole;
 pub use machine::Machine;
 pub use outcome::{Event, Outcome, Published, Refusal, Reply, decode_outcome, encode_outcome};

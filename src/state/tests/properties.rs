@@ -10,7 +10,9 @@ use crate::domain::{
     Headers, IdempotencyKey, JsonText, Message, NewMessage, Pattern, Position, Retention, RetentionChange, Selection,
     Timestamp, TopicName,
 };
-use crate::state::{Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, Hole, KeyWindow, Reply};
+use crate::state::{
+    Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, Hole, KeyWindow, PageLimit, Reply,
+};
 
 /// What happens to a node.
 #[derive(Clone, Debug)]
@@ -116,6 +118,8 @@ impl Model {
     }
 }
 
+const WHOLE: PageLimit = PageLimit { messages: usize::MAX, bytes: u64::MAX };
+
 /// Checks all that a reader can ask for against the model.
 fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
     let machine = &replica.machine;
@@ -123,8 +127,8 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
     let mut retained: Vec<Arc<Message>> = Vec::new();
     for name in NAMES {
         let name = TopicName::parse(name).expect("a name");
-        let range = HistoryRange { after: Position::ZERO, before: None, limit: usize::MAX, reverse: false };
-        let slots = machine.history(&name, range);
+        let range = HistoryRange { after: Position::ZERO, before: None, reverse: false };
+        let slots = machine.history(&name, range, WHOLE).map(|page| page.slots);
         let info = machine.topic(&name);
         assert_eq!(slots.is_some(), model.topics.contains_key(&name));
         assert_eq!(info.is_some(), model.topics.contains_key(&name));
@@ -172,8 +176,8 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
 
     retained.sort_by_key(|message| message.position);
     let everything = Selection { patterns: [Pattern::parse("**").expect("a pattern")].into(), ..Selection::default() };
-    let read = machine.read(&everything, Position::ZERO, machine.position(), usize::MAX);
-    assert_eq!(read.iter().map(|slot| replica.fetch(slot)).collect::<Vec<_>>(), retained);
+    let read = machine.read(&everything, Position::ZERO, machine.position(), WHOLE);
+    assert_eq!(read.slots.iter().map(|slot| replica.fetch(slot)).collect::<Vec<_>>(), retained);
     for time in retained.iter().map(|message| message.created_at) {
         let since = machine.since(&everything, time);
         assert!(retained.iter().all(|message| message.created_at < time || message.position > since));

@@ -12,7 +12,8 @@ use crate::domain::{
     TopicName,
 };
 use crate::state::{
-    Command, Entry, Event, HistoryRange, Hole, KeyWindow, Outcome, Published, Refusal, Reply, Slot, TopicInfo,
+    Command, Entry, Event, HistoryRange, Hole, KeyWindow, Outcome, Page, PageLimit, Published, Refusal, Reply, Slot,
+    TopicInfo,
 };
 
 macro_rules! scripts {
@@ -130,17 +131,15 @@ impl goldenscript::Runner for Runner {
                 let range = HistoryRange {
                     after: Position::new(args.option("after")?.unwrap_or(0)),
                     before: args.option("before")?.map(Position::new),
-                    limit: args.option("limit")?.unwrap_or(usize::MAX),
                     reverse: args.option("reverse")?.unwrap_or(false),
                 };
-                let slots = machine.history(&args.topic()?, range);
-                return slots.map_or(Ok("no such topic".into()), |slots| self.describe_slots(&slots));
+                let page = machine.history(&args.topic()?, range, args.page_limit()?);
+                return page.map_or(Ok("no such topic".into()), |page| self.describe_page(&page));
             }
             "read" => {
                 let after = Position::new(args.option("after")?.unwrap_or(0));
                 let up_to = args.option("up_to")?.map_or(machine.position(), Position::new);
-                let limit = args.option("limit")?.unwrap_or(usize::MAX);
-                return self.describe_slots(&machine.read(&args.selection()?, after, up_to, limit));
+                return self.describe_page(&machine.read(&args.selection()?, after, up_to, args.page_limit()?));
             }
             "holes" => {
                 let after = Position::new(args.number("after")?);
@@ -153,8 +152,12 @@ impl goldenscript::Runner for Runner {
                 }
             }
             "tail" => {
-                let cursor = machine.tail(&args.topic()?, args.number("count")?);
-                write!(out, "{}", cursor.map_or("no such topic".into(), |cursor| cursor.to_string()))?;
+                let tails = machine.tails(&args.selection()?, args.number("count")?);
+                for (name, cursor) in &tails {
+                    writeln!(out, "{name} after {cursor}")?;
+                }
+                let page = machine.read_tails(&tails, Position::ZERO, machine.position(), args.page_limit()?);
+                return Ok(out + &self.describe_page(&page)?);
             }
             "since" => {
                 let time = Timestamp::from_millis(args.number("ms")?);
@@ -180,9 +183,9 @@ impl Runner {
         Ok(out)
     }
 
-    fn describe_slots(&self, slots: &[Slot]) -> Fallible {
+    fn describe_page(&self, page: &Page) -> Fallible {
         let mut out = String::new();
-        for slot in slots {
+        for slot in &page.slots {
             let place = match slot {
                 Slot::Memory(_) => "memory",
                 Slot::Stored { .. } => "store",
@@ -190,6 +193,9 @@ impl Runner {
             let message = self.replica.fetch(slot);
             let (position, topic, seq, value) = (message.position, &message.topic, message.seq, message.value.as_str());
             writeln!(out, "{position} {topic}#{seq} {value} ({place})")?;
+        }
+        if page.more {
+            writeln!(out, "and more")?;
         }
         Ok(out)
     }
@@ -216,6 +222,11 @@ impl Args<'_> {
             _ => None,
         });
         Ok(value.map(|value| value.parse()).transpose()?)
+    }
+
+    fn page_limit(&self) -> Fallible<PageLimit> {
+        let messages = self.option("limit")?.unwrap_or(usize::MAX);
+        Ok(PageLimit { messages, bytes: self.option("bytes")?.unwrap_or(u64::MAX) })
     }
 
     fn number(&self, wanted: &str) -> Fallible<u64> {

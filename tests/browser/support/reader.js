@@ -9,6 +9,8 @@ export class Reader {
   isReady = false
   /** The ids of its messages, in the order they came. */
   ids = []
+  /** What it was told to have missed: why, and of which topics. */
+  gaps = []
   #head
   #rest = Buffer.alloc(0)
   #isOver = false
@@ -40,7 +42,13 @@ export class Reader {
       const head = this.#rest.latin1Slice(start, Math.min(end, start + HEAD_BYTES))
       if (!/^event: repl\./m.test(head)) this.ids.push(/^id: (.+)$/m.exec(head)[1])
       else if (/^event: repl\.ready$/m.test(head)) this.isReady = true
+      else if (/^event: repl\.gap$/m.test(head)) this.gaps.push(gap(this.#rest.latin1Slice(start, end)))
     }
     this.#rest = this.#rest.subarray(start)
   }
+}
+
+function gap(block) {
+  const {reason, topics} = JSON.parse(/^data: (.+)$/m.exec(block)[1])
+  return {reason, topics}
 }
