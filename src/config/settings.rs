@@ -51,7 +51,8 @@ settings! {
         // delete it, and two directories are two brokers. A service file names a path anyway.
         /// Where this node keeps its data. Made if it isn't there.
         data_dir: PathBuf = Value("./repl-data");
-        /// Save the state, and drop the log before it, once the log has grown by this much.
+        /// Save the state, and drop the log before it, once the log has grown by this much. Saving takes up to fifteen times as
+        /// much memory.
         checkpoint_bytes: Size = Value("16MiB"), from "1KiB";
         /// Save the state after this time even if the log has grown by less.
         checkpoint_interval: Duration = Value("1m"), from "100ms";
