@@ -22,7 +22,7 @@ use super::types::{LogId, SnapshotMeta};
 use super::wire::{Offer, ReadSnapshot, SnapshotPiece, kind};
 use crate::rpc::{CallError, Peer};
 use crate::state::{Machine, RestoreError, rows};
-use crate::storage::{Store, StoreError};
+use crate::storage::{self, Store, StoreError};
 
 /// In bytes. A piece takes well under its deadline on a slow link, and its copy is all the memory a transfer needs.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -42,8 +42,8 @@ pub enum SnapshotError {
     /// The source has dropped the snapshot meanwhile; there is a newer one.
     #[error("the snapshot is gone at its source")]
     Gone,
-    /// A piece arrived damaged.
-    #[error("a piece of the snapshot was damaged on its way")]
+    /// A piece arrived damaged, or what was kept of an earlier attempt is.
+    #[error("the snapshot was damaged on its way, or where it was kept meanwhile")]
     Damaged,
     /// The file could not be written or read.
     #[error("the snapshot's file")]
@@ -135,7 +135,9 @@ impl Exports {
 
 const LOCK: &str = "nothing panics under this lock";
 
-/// Reads an offered snapshot from its source into `dir`, going on where an earlier attempt stopped.
+/// Reads an offered snapshot from its source into `dir`, going on where an earlier attempt stopped. What it answers is
+/// whole: a power cut tears what was kept of that attempt, and to the engine a snapshot that can't be installed is a disk
+/// that has failed.
 pub(super) async fn fetch(source: &Peer, offer: &Offer, dir: &Path) -> Result<PathBuf, SnapshotError> {
     fs::create_dir_all(dir).await?;
     let name: String = offer.digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -160,6 +162,16 @@ pub(super) async fn fetch(source: &Peer, offer: &Offer, dir: &Path) -> Result<Pa
         offset += data.len() as u64;
     }
     file.flush().await?;
+    let fetched = path.clone();
+    let verified = tokio::task::spawn_blocking(move || storage::verify_export(&fetched));
+    if let Err(error) = verified.await.expect("verifying never panics") {
+        // The next attempt begins anew.
+        fs::remove_file(&path).await?;
+        return Err(match error {
+            StoreError::BadExport { .. } => SnapshotError::Damaged,
+            error => error.into(),
+        });
+    }
     Ok(path)
 }
 
@@ -199,4 +211,66 @@ pub(super) fn load(store: &Store) -> Result<(Machine, Stored), SnapshotError> {
         error => SnapshotError::Rows(error.to_string()),
     })?;
     Ok((machine, stored))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use uuid::Uuid;
+
+    use super::super::replica::Stored;
+    use super::*;
+    use crate::domain::NodeId;
+    use crate::rpc::{Connection, Endpoint, Lane, Target};
+    use crate::storage::Change;
+
+    /// A node that lets its snapshots be read.
+    async fn source(exports: Exports) -> Peer {
+        let endpoint =
+            Endpoint { cluster: Some(Uuid::from_u128(7)), node: Some(NodeId::new(1)), ..Endpoint::default() };
+        let local = endpoint.clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a caller");
+            let mut connection = Connection::accept(&local, stream).await.expect("a peer");
+            while let Some(request) = connection.next_request().await {
+                let piece = exports.read(&codec::decode(&request.payload).expect("a request")).await.expect("readable");
+                request.replier.answer(codec::encode(&piece)).expect("as large as may be");
+            }
+        });
+        Peer::new(endpoint, Target { address, node: None, lane: Lane::Snapshot })
+    }
+
+    #[tokio::test]
+    async fn what_a_power_cut_left_of_an_earlier_attempt_is_fetched_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&dir.path().join("state")).expect("an empty store");
+        let applied = Some(LogId { leader_id: 1.into(), index: 7 });
+        let stored = Stored { applied, ..Stored::default() };
+        let rows = (0..100_u8).map(|number| Change::Put { key: vec![number], value: vec![number; 60_000] });
+        store.commit(rows).expect("written");
+        let exports = Exports::open(dir.path().join("export")).expect("an empty directory");
+        let replica = Replica::new(Machine::new(), stored, store);
+        let offer = exports.offer(&replica, applied).await.expect("exported");
+        assert!(offer.bytes > 5 * PIECE_BYTES as u64);
+        let source = source(exports).await;
+
+        let incoming = dir.path().join("incoming");
+        let whole = fetch(&source, &offer, &incoming).await.expect("fetched");
+        let expected = fs::read(&whole).await.expect("there");
+        // The length came to the disk, the bytes didn't.
+        let torn = [&expected[..PIECE_BYTES], &[0; PIECE_BYTES]].concat();
+        for left in [&torn[..], &vec![0; expected.len()], &[&expected[..], b"more"].concat()] {
+            fs::write(&whole, left).await.expect("written");
+            let error = fetch(&source, &offer, &incoming).await.expect_err("it is not whole");
+            assert!(matches!(error, SnapshotError::Damaged), "{error}");
+            assert_eq!(fetch(&source, &offer, &incoming).await.expect("anew"), whole);
+            assert_eq!(fs::read(&whole).await.expect("there"), expected);
+        }
+        // What was left in order is used.
+        fs::write(&whole, &expected[..PIECE_BYTES + 1]).await.expect("written");
+        fetch(&source, &offer, &incoming).await.expect("the rest");
+        assert_eq!(fs::read(&whole).await.expect("there"), expected);
+    }
 }

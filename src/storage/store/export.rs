@@ -108,6 +108,16 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// Reads an exported file to its end, and verifies all of it. Blocks.
+///
+/// # Errors
+/// [`StoreError::BadExport`], [`StoreError::Version`], [`StoreError::Io`].
+pub fn verify_export(file: &Path) -> Result<(), StoreError> {
+    let mut reader = Reader::open(file)?;
+    while reader.next_block()?.is_some() {}
+    Ok(())
+}
+
 /// Reads the file, each block verified before a row of it is handed out.
 pub(super) struct Reader<'a> {
     file: &'a Path,
