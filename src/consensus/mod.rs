@@ -109,7 +109,7 @@ struct Inner {
     timing: Timing,
     /// Held while a snapshot is fetched and installed.
     installing: tokio::sync::Mutex<()>,
-    /// When the leader was heard of last.
+    /// When an append of the leader was taken last.
     heard: Mutex<Instant>,
 }
 

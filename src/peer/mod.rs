@@ -20,7 +20,8 @@ use crate::state::EncodedCommand;
 /// Connections of peers. Ten lanes for each of a hundred nodes.
 const CONNECTIONS_MAX: usize = 1_000;
 
-/// Requests of one connection that are worked on at a time. Votes and appends don't count: they never wait for others.
+/// Requests of one connection that are worked on at a time. Appends on their own lane don't count: they are queued in
+/// order.
 const REQUESTS_MAX: usize = 64;
 
 /// After an error of the listener, such as no free descriptor.
