@@ -13,7 +13,7 @@ use crate::http::{Code, Problem, with_layers};
 use crate::node::{HistoryError, NotReady, ReadError, WriteError};
 use crate::state::CodecError;
 
-/// Compares an answer with its file. `UPDATE_GOLDEN=1` writes the file instead, to be read before it is committed.
+/// Compares an answer with its file. `UPDATE_GOLDENFILES=1` writes the file instead, to be read before it is committed.
 fn check_golden(answer: &Answer) {
     let mut found = format!("{}\n", answer.status);
     for name in ["content-type", "retry-after", "allow"] {
@@ -24,7 +24,7 @@ fn check_golden(answer: &Answer) {
     let _ = write!(found, "\n{}\n", answer.text());
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/problems").join(answer.code() + ".http");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1") {
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         std::fs::write(&file, &found).expect("a golden file");
     }
