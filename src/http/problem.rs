@@ -120,8 +120,9 @@ impl From<WriteError> for Problem {
             WriteError::Unknown { waited } => Self::new(
                 Code::OutcomeUnknown,
                 format!(
-                    "The cluster did not confirm the write within {} ms; it may still take effect. Repeating it is safe \
-                     for a topic, and for a message under the same Idempotency-Key.",
+                    "The cluster did not confirm the write within {} ms; it may still take effect. To create a topic \
+                     again is safe, and to publish again under the same Idempotency-Key. Look at the topic before you \
+                     change or delete it again.",
                     waited.as_millis()
                 ),
             )

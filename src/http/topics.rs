@@ -160,6 +160,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, Topic(name): Topic) -> Resu
 }
 
 /// Change a topic's retention
+///
+/// After a 504 it may have been changed: look at it before you repeat the request.
 #[utoipa::path(patch, path = "/topics/{topic}", operation_id = "changeTopic", tag = "topics",
     params(TopicPath), request_body = TopicChange,
     responses((status = 200, description = "The topic after the change", body = TopicBody)))]
@@ -174,7 +176,8 @@ pub(super) async fn change(
 
 /// Delete a topic
 ///
-/// Its subscribers are told, with a `repl.topic` event.
+/// Its subscribers are told, with a `repl.topic` event. After a 504 it may be gone: look at it before you repeat the
+/// request, which could delete its successor.
 #[utoipa::path(delete, path = "/topics/{topic}", operation_id = "deleteTopic", tag = "topics",
     params(TopicPath),
     responses((status = 204, description = "The topic and its messages are gone")))]

@@ -19,7 +19,8 @@ pub enum WriteError {
     /// Nothing was written: no leader was found in time.
     #[error("the cluster has no leader")]
     NoLeader,
-    /// It may have been written, or still be. Only a repetition under the same idempotency key is safe.
+    /// It may have been written, or still be. To create a topic again is safe, and to publish again under the same
+    /// idempotency key; nothing else is.
     #[error("not known to be written within {} ms", waited.as_millis())]
     Unknown {
         /// Since the write was asked for.
@@ -69,7 +70,7 @@ impl Node {
         }
     }
 
-    /// Changes what a topic keeps.
+    /// Changes what a topic keeps. Done once or not at all: a second change could undo that of somebody else.
     ///
     /// # Errors
     /// Refused if there is no such topic; see [`WriteError`] for the rest.
@@ -79,18 +80,18 @@ impl Node {
         change: RetentionChange,
         deadline: Instant,
     ) -> Result<TopicInfo, WriteError> {
-        match self.write(&Command::ChangeRetention { name, change }, true, deadline).await? {
+        match self.write(&Command::ChangeRetention { name, change }, false, deadline).await? {
             Reply::RetentionChanged(info) => Ok(info),
             reply => unreachable!("a change of retention is not answered {reply:?}"),
         }
     }
 
-    /// Deletes a topic and all it keeps.
+    /// Deletes a topic and all it keeps. Done once or not at all: a second deletion could be that of its successor.
     ///
     /// # Errors
     /// Refused if there is no such topic; see [`WriteError`] for the rest.
     pub async fn delete_topic(&self, name: TopicName, deadline: Instant) -> Result<(), WriteError> {
-        self.write(&Command::DeleteTopic { name }, true, deadline).await.map(|_| ())
+        self.write(&Command::DeleteTopic { name }, false, deadline).await.map(|_| ())
     }
 
     /// Publishes messages to a topic: all of them, in this order and in one log entry, or none.
@@ -118,7 +119,8 @@ impl Node {
         }
     }
 
-    /// Has a command done, and applied here.
+    /// Has a command done, and applied here. Only one that is `repeatable` is proposed again after an attempt that may
+    /// have been successful.
     async fn write(&self, command: &Command, repeatable: bool, deadline: Instant) -> Result<Reply, WriteError> {
         let started = Instant::now();
         let unknown = || WriteError::Unknown { waited: started.elapsed() };
@@ -130,7 +132,8 @@ impl Node {
                 Ok(Ok(proposed)) => {
                     let applied = timeout_at(deadline, self.applied(proposed.index)).await;
                     applied.map_err(|_| unknown())?;
-                    return outcome(proposed, command, repeated);
+                    let outcome: Outcome = proposed.outcomes.into_iter().next().expect("each command has an outcome");
+                    return outcome.map_err(WriteError::Refused);
                 }
                 Ok(Err(ProposeError::Unknown)) if repeatable => repeated = true,
                 Ok(Err(ProposeError::NotLeader)) => {}
@@ -163,15 +166,6 @@ impl Node {
         let mut progress = self.inner.consensus.progress();
         // The sender lives as long as the replica, which this node holds.
         let _ = progress.wait_for(|progress| progress.index >= Some(index)).await;
-    }
-}
-
-fn outcome(proposed: Proposed, command: &Command, repeated: bool) -> Result<Reply, WriteError> {
-    let outcome: Outcome = proposed.outcomes.into_iter().next().expect("each command has an outcome");
-    match (outcome, command) {
-        // The attempt whose answer was lost has deleted it.
-        (Err(Refusal::TopicNotFound), Command::DeleteTopic { .. }) if repeated => Ok(Reply::TopicDeleted),
-        (outcome, _) => outcome.map_err(WriteError::Refused),
     }
 }
 

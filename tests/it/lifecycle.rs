@@ -279,6 +279,33 @@ async fn writes_that_were_under_way_to_a_leader_that_stands_still_are_repeated_t
 }
 
 #[tokio::test]
+async fn a_change_or_a_deletion_that_may_have_been_done_is_not_repeated() {
+    let mut cluster = Cluster::with(3, &["--publish-timeout", "60s"]).await;
+    let client = cluster.client.clone();
+    let leader = cluster.leader().await;
+    let follower = cluster.url((leader + 1) % 3).to_owned();
+    // By way of the leader, so that there is a connection.
+    client.make_keeping(&follower, "changed", 7).await;
+    client.make(&follower, "deleted").await;
+
+    cluster.nodes[leader].signal("STOP");
+    let write = |method: Method, topic: &str| client.request(method, &format!("{follower}/topics/{topic}"));
+    let change = write(Method::PATCH, "changed").json(&json!({ "retention": { "maxMessages": 8 } }));
+    let (changed, deleted) = tokio::join!(client.send(change), client.send(write(Method::DELETE, "deleted")));
+    for answer in [changed.expect(504), deleted.expect(504)] {
+        assert_eq!(answer.json()["outcome"], "unknown");
+    }
+    cluster.nodes[leader].signal("CONT");
+
+    // The next leader was not asked, and the old one has no majority for it any more.
+    cluster.leader().await;
+    client.make(&follower, "after").await;
+    let kept = client.get(&follower, "/topics/changed").await.expect(200);
+    assert_eq!(kept.json()["retention"]["maxMessages"], 7);
+    client.get(&follower, "/topics/deleted").await.expect(200);
+}
+
+#[tokio::test]
 async fn a_leader_that_is_stopped_hands_over_first() {
     let mut cluster = Cluster::of(3).await;
     let client = cluster.client.clone();
