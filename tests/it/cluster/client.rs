@@ -72,6 +72,7 @@ pub(crate) struct Member {
     pub(crate) role: String,
     pub(crate) state: String,
     pub(crate) client_url: String,
+    pub(crate) peer_addr: String,
 }
 
 impl View {
