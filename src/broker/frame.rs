@@ -78,7 +78,7 @@ pub enum GapReason {
     Epoch,
     /// The client was slower than retention.
     Overrun,
-    /// The topic was deleted and created anew.
+    /// They were deleted with their topic. There may be a new one of its name.
     Recreated,
 }
 

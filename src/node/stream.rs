@@ -22,7 +22,7 @@ use crate::broker::{Delivery, Format, Subscription};
 use crate::consensus::wire::{self, kind};
 use crate::domain::{Cursor, Message, Position, Selection, Timestamp, TopicName};
 use crate::rpc::Lane;
-use crate::state::{Hole, PageLimit, Slot};
+use crate::state::{Hole, Missed, PageLimit, Slot};
 
 /// Of history, what is read and handed out at a time. A stream whose client doesn't read holds on to one page.
 const PAGE: PageLimit = PageLimit { messages: 256, bytes: 64 * 1024 };
@@ -77,9 +77,10 @@ pub struct Stream {
     /// All that the selection holds up to here was handed out, or named as missing.
     position: Position,
     phase: Phase,
-    /// The holes that the subscriber has been told of since it last was up to date.
+    /// The holes that the subscriber has been told of since it last was up to date, or doesn't want to hear of.
     announced: BTreeMap<TopicName, Hole>,
-    /// Whether it was told that topics which its patterns may have matched are gone without a trace.
+    /// Whether it was told, or doesn't want to hear, that topics which its patterns may have matched are gone without a
+    /// trace.
     forgotten_announced: bool,
     /// Whether the subscriber was told that it is up to date, which happens once.
     is_ready: bool,
@@ -168,12 +169,12 @@ impl Stream {
                 }
                 None => self.go_live(),
             },
-            Start::Earliest => self.position = self.before_first(from),
+            Start::Earliest => self.start_before_first(from),
             Start::Since(time) => {
                 self.position = replica.read(|machine| machine.since(&self.selection, time)).min(from);
             }
             Start::Cursor(cursor) if cursor.epoch != self.node.epoch() => {
-                self.position = self.before_first(from);
+                self.start_before_first(from);
                 self.announce_gap(cursor, GapReason::Epoch, &[]);
             }
             Start::Cursor(Cursor { position, .. }) if position > from => {
@@ -183,11 +184,16 @@ impl Stream {
         }
     }
 
-    /// Behind everything that is lost, for a subscriber who doesn't want to hear of it.
-    fn before_first(&self, from: Position) -> Position {
-        // What is applied, but not yet before the broker, will come live: a cursor beyond it would skip it.
-        let replica = self.node.inner.consensus.replica();
-        replica.read(|machine| machine.first(&self.selection, Position::ZERO, from)).map_or(from, before)
+    /// Starts with the first message that is kept, for a subscriber who doesn't want to hear of what is lost already.
+    fn start_before_first(&mut self, from: Position) {
+        let selection = &self.selection;
+        (self.position, self.announced) = self.node.inner.consensus.replica().read(|machine| {
+            // What is applied, but not yet before the broker, will come live: a cursor beyond it would skip it.
+            let position = machine.first(selection, Position::ZERO, from).map_or(from, before);
+            // Of some topics there may be less than of the one that has the first message.
+            (position, machine.holes(selection, position).map(|(name, hole)| (name.clone(), hole)).collect())
+        });
+        self.forgotten_announced = true;
     }
 
     /// The next blocks: whole, and never empty. `None`: the stream can't go on, and the client should resume. If the
@@ -325,18 +331,14 @@ impl Stream {
         });
         let (mut evicted, mut recreated, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
         for (topic, hole) in holes {
-            if self.announced.insert(topic.clone(), hole) == Some(hole) {
-                continue;
+            let told = self.announced.insert(topic.clone(), hole).unwrap_or_default();
+            match hole.missed.filter(|_| hole.missed != told.missed) {
+                Some(Missed::Evicted { .. }) => evicted.push(topic.clone()),
+                Some(Missed::Deleted { .. }) => recreated.push(topic.clone()),
+                None => {}
             }
-            match hole {
-                Hole::Retention { .. } => evicted.push(topic),
-                Hole::Recreated { .. } => recreated.push(topic),
-                Hole::Deleted { missed } => {
-                    if missed {
-                        recreated.push(topic.clone());
-                    }
-                    deleted.push(topic);
-                }
+            if hole.deleted && !told.deleted {
+                deleted.push(topic);
             }
         }
         let requested = self.cursor();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::keys::KeyRecord;
 use super::outcome::{Event, Outcome, Published, Refusal, Reply};
-use super::tombstones::Tombstone;
+use super::tombstones::{End, Tombstone};
 use super::topic::Topic;
 use super::{Command, Entry, KeyWindow, Machine};
 use crate::domain::{Fingerprint, IdempotencyKey, LogIndex, NewMessage, Retention, RetentionChange, TopicName};
@@ -67,9 +67,9 @@ impl Machine {
     }
 
     fn create(&mut self, name: &TopicName, retention: Retention, events: &mut Vec<Event>) -> &Topic {
-        let replaced_up_to = self.tombstones.succeed(name);
+        let predecessors = self.tombstones.succeed(name);
         events.push(Event::TopicCreated { name: name.clone(), position: self.position });
-        self.topics.create(name.clone(), retention, self.time, replaced_up_to)
+        self.topics.create(name.clone(), retention, self.time, predecessors)
     }
 
     fn change_retention(&mut self, name: &TopicName, change: RetentionChange, window: KeyWindow) -> Outcome {
@@ -89,8 +89,9 @@ impl Machine {
         for kept in topic.retained.range(topic.retained.numbers()) {
             self.payloads.evict(topic.id, kept.position);
         }
-        let last_message = topic.last_message.max(topic.replaced_up_to);
-        self.tombstones.bury(Tombstone { name: name.clone(), last_message, deleted_at: self.position });
+        let last_message = topic.last_message.max(topic.predecessors.last_message);
+        let end = End { last_message, deleted_at: Some(self.position) };
+        self.tombstones.bury(Tombstone { name: name.clone(), end });
         events.push(Event::TopicDeleted { name, position: self.position });
         Ok(Reply::TopicDeleted)
     }

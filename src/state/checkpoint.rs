@@ -81,7 +81,7 @@ fn row(topic: &Topic) -> TopicRow {
         name: topic.name.clone(),
         retention: topic.retention,
         created_at: topic.created_at,
-        replaced_up_to: topic.replaced_up_to,
+        predecessors: topic.predecessors,
         evicted: topic.evicted,
         last_message: topic.last_message,
         first_seq: Seq::new(seqs.start),

@@ -1,29 +1,34 @@
 //! What a reader has missed for good.
 
 use super::Machine;
+use super::tombstones::End;
 use super::topic::Topic;
 use crate::domain::{Position, Selection, TopicName};
 
-/// Messages of a topic after a reader's cursor that can't be read any more. Exact as long as the tombstones of all
+/// What a reader of a topic has to know before it reads on after its cursor. Exact as long as the tombstones of all
 /// topics that were deleted after the cursor are kept; a topic of which that isn't known counts as having one. So there
 /// is never a silent hole, and a false one only for a cursor that is older than the last [`super::TOMBSTONES_MAX`]
 /// deletions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hole {
+    /// A topic of this name was deleted at or after the cursor. There may be another one now.
+    pub deleted: bool,
+    /// Messages after the cursor that can't be read any more, if there are any.
+    pub missed: Option<Missed>,
+}
+
+/// Where messages went that can't be read any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hole {
-    /// Retention evicted some.
-    Retention {
-        /// From here on nothing is missing: the first message the topic retains, or the next one to come.
-        first_available: Position,
+pub enum Missed {
+    /// Retention evicted them.
+    Evicted {
+        /// The last of them.
+        up_to: Position,
     },
-    /// The topic was deleted with some of them, and created again.
-    Recreated {
-        /// See [`Hole::Retention`].
-        first_available: Position,
-    },
-    /// The topic was deleted at or after the cursor, and is not there now.
+    /// They were deleted with their topic.
     Deleted {
-        /// Whether it had messages after the cursor. If not, nothing is lost but the topic.
-        missed: bool,
+        /// The last of them.
+        up_to: Position,
     },
 }
 
@@ -32,15 +37,10 @@ impl Machine {
     #[must_use]
     pub fn hole(&self, name: &TopicName, cursor: Position) -> Option<Hole> {
         if let Some(topic) = self.topics.get(name) {
-            return self.hole_in(topic, cursor);
+            return Self::hole_in(topic, cursor);
         }
-        let (last_message, deleted_at) = match self.tombstones.get(name) {
-            Some(tombstone) => (tombstone.last_message, tombstone.deleted_at),
-            // Perhaps it never existed, perhaps its tombstone was dropped. At the mark itself nothing is lost.
-            None if cursor < self.tombstones.forgotten_up_to() => return Some(Hole::Deleted { missed: true }),
-            None => return None,
-        };
-        (cursor <= deleted_at).then_some(Hole::Deleted { missed: cursor < last_message })
+        // Perhaps it never existed, perhaps its tombstone was dropped.
+        self.tombstones.end(name).hole(cursor).if_any()
     }
 
     /// What a reader of these topics has missed who has everything up to `cursor`: the topics with holes, each once.
@@ -55,7 +55,7 @@ impl Machine {
             .topics
             .selected(selection)
             .into_iter()
-            .filter_map(move |topic| Some((&topic.name, self.hole_in(topic, cursor)?)));
+            .filter_map(move |topic| Some((&topic.name, Self::hole_in(topic, cursor)?)));
         let named = selection
             .topics
             .iter()
@@ -77,14 +77,26 @@ impl Machine {
         cursor < self.tombstones.forgotten_up_to()
     }
 
-    fn hole_in(&self, topic: &Topic, cursor: Position) -> Option<Hole> {
-        let first_available = topic.first_available(self.position);
-        if cursor < topic.replaced_up_to {
-            Some(Hole::Recreated { first_available })
-        } else if cursor < topic.evicted.position {
-            Some(Hole::Retention { first_available })
-        } else {
-            None
-        }
+    fn hole_in(topic: &Topic, cursor: Position) -> Option<Hole> {
+        let Hole { deleted, missed } = topic.predecessors.hole(cursor);
+        let up_to = topic.evicted.position;
+        let evicted = (cursor < up_to).then_some(Missed::Evicted { up_to });
+        Hole { deleted, missed: missed.or(evicted) }.if_any()
+    }
+}
+
+impl Hole {
+    fn if_any(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+}
+
+impl End {
+    /// At the last message itself nothing is missed. Who stands at the position of the deletion may have come before it
+    /// or after it, and is told.
+    fn hole(self, cursor: Position) -> Hole {
+        let Self { last_message, deleted_at } = self;
+        let missed = (cursor < last_message).then_some(Missed::Deleted { up_to: last_message });
+        Hole { deleted: missed.is_some() || deleted_at.is_some_and(|deleted_at| cursor <= deleted_at), missed }
     }
 }

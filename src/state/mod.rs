@@ -56,7 +56,7 @@ pub use command::{Command, EncodedCommand, KeyWindow};
 pub use entry::Entry;
 pub use expiry::EXPIRY_STEPS_PER_ENTRY_MAX;
 pub use history::{HistoryRange, Page, PageLimit, Slot};
-pub use hole::Hole;
+pub use hole::{Hole, Missed};
 pub use machine::Machine;
 pub use outcome::{Event, Outcome, Published, Refusal, Reply, decode_outcome, encode_outcome};
 pub use restore::{Contradiction, RestoreError};

@@ -138,7 +138,7 @@ impl Rebuilding {
     }
 
     fn topic(&mut self, id: TopicId, row: TopicRow) -> Result<(), Contradiction> {
-        let mut topic = Topic::new(id, row.name.clone(), row.retention, row.created_at, row.replaced_up_to);
+        let mut topic = Topic::new(id, row.name.clone(), row.retention, row.created_at, row.predecessors);
         topic.evicted = row.evicted;
         topic.last_message = row.evicted.position;
         topic.retained = Queue::starting_at(row.first_seq.get());

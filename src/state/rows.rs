@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
 use super::keys::KeyRecord;
+use super::tombstones::End;
 use super::topic::{Evicted, TopicId};
 use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
 
 /// The version of the rows' format. It stands in the meta row and holds for all of them.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Rows whose keys start with this byte belong to consensus: its last applied id and membership, which must change
 /// together with the state. [`super::Machine::restore`] passes over them.
@@ -149,7 +150,7 @@ pub(super) struct TopicRow {
     pub(super) name: TopicName,
     pub(super) retention: Retention,
     pub(super) created_at: Timestamp,
-    pub(super) replaced_up_to: Position,
+    pub(super) predecessors: End,
     pub(super) evicted: Evicted,
     pub(super) last_message: Position,
     pub(super) first_seq: Seq,

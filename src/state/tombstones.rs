@@ -10,14 +10,22 @@ use crate::domain::{Position, TopicName};
 /// come back after the deletion; what matters about the oldest is kept in one position when they are dropped.
 pub const TOMBSTONES_MAX: usize = 10_000;
 
+/// What is known of the end of one or more topics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End {
+    /// No message of them stands after this position. Zero if there was none.
+    pub(super) last_message: Position,
+    /// The last position given out when the last of them was deleted. Nothing if there was none, or if its tombstone was
+    /// dropped.
+    pub(super) deleted_at: Option<Position>,
+}
+
 /// A topic that was deleted and is not there again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tombstone {
     pub(super) name: TopicName,
-    /// The last message of this topic, or of an earlier one of the same name. Zero if there was none.
-    pub(super) last_message: Position,
-    /// The last position given out when it was deleted.
-    pub(super) deleted_at: Position,
+    /// Of this topic, and of earlier ones of the same name.
+    pub(super) end: End,
 }
 
 /// The deleted topics, numbered in the order in which they were deleted.
@@ -37,8 +45,11 @@ impl Tombstones {
         Self { next, forgotten_up_to, ..Self::default() }
     }
 
-    pub(super) fn get(&self, name: &TopicName) -> Option<&Tombstone> {
-        self.by_number.get(self.numbers.get(name)?)
+    /// How the topics of this name ended, which may have been none. Never too early.
+    pub(super) fn end(&self, name: &TopicName) -> End {
+        let tombstone = self.numbers.get(name).and_then(|number| self.by_number.get(number));
+        let forgotten = End { last_message: self.forgotten_up_to, deleted_at: None };
+        tombstone.map_or(forgotten, |tombstone| tombstone.end)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Tombstone> {
@@ -70,16 +81,19 @@ impl Tombstones {
         {
             self.numbers.remove(&oldest.name);
             self.changed.insert(number);
-            self.forgotten_up_to = self.forgotten_up_to.max(oldest.last_message);
+            self.forgotten_up_to = self.forgotten_up_to.max(oldest.end.last_message);
         }
     }
 
-    /// A topic of this name is created. Returns where the messages of its predecessors end, as far as that is known:
-    /// never too early. The new topic remembers it, so the tombstone goes.
-    pub(super) fn succeed(&mut self, name: &TopicName) -> Position {
-        let Some(number) = self.numbers.remove(name) else { return self.forgotten_up_to };
-        self.changed.insert(number);
-        self.by_number.remove(&number).map_or(self.forgotten_up_to, |tombstone| tombstone.last_message)
+    /// A topic of this name is created. Answers how its predecessors ended; the new topic remembers it, so the tombstone
+    /// goes.
+    pub(super) fn succeed(&mut self, name: &TopicName) -> End {
+        let end = self.end(name);
+        if let Some(number) = self.numbers.remove(name) {
+            self.changed.insert(number);
+            self.by_number.remove(&number);
+        }
+        end
     }
 
     /// Adds a tombstone that the store has. `false` if its number or name is taken.

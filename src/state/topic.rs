@@ -11,6 +11,7 @@ use super::expiry::{expires_at, is_expired};
 use super::keys::{KeyRecord, Keys};
 use super::payloads::Payloads;
 use super::queue::Queue;
+use super::tombstones::End;
 use crate::domain::{Message, NewMessage, Position, Retention, Seq, Timestamp, TopicName};
 
 /// Names a topic in the store. Never used again: what is left of a deleted topic can't turn up in a new one of its name.
@@ -83,8 +84,8 @@ pub(super) struct Topic {
     pub(super) name: TopicName,
     pub(super) retention: Retention,
     pub(super) created_at: Timestamp,
-    /// The last message that earlier topics of this name may have had. Zero if there was none.
-    pub(super) replaced_up_to: Position,
+    /// How earlier topics of this name ended.
+    pub(super) predecessors: End,
     pub(super) evicted: Evicted,
     pub(super) last_message: Position,
     /// Numbered by seq.
@@ -106,14 +107,14 @@ impl Topic {
         name: TopicName,
         retention: Retention,
         created_at: Timestamp,
-        replaced_up_to: Position,
+        predecessors: End,
     ) -> Self {
         Self {
             id,
             name,
             retention,
             created_at,
-            replaced_up_to,
+            predecessors,
             evicted: Evicted::default(),
             last_message: Position::ZERO,
             retained: Queue::starting_at(Self::SEQ_FIRST),
@@ -222,11 +223,5 @@ impl Topic {
     /// The seq of the first retained message after a position.
     pub(super) fn seq_after(&self, position: Position) -> u64 {
         self.retained.partition_point(|kept| kept.position <= position)
-    }
-
-    /// From where on a reader misses nothing: the first retained message, or whatever comes after `position`, the last
-    /// one given out.
-    pub(super) fn first_available(&self, position: Position) -> Position {
-        self.retained.oldest().map_or(position.next(), |kept| kept.position)
     }
 }

@@ -7,8 +7,9 @@ use super::KeyWindow;
 use super::expiry::{Due, EXPIRY_STEPS_PER_ENTRY_MAX};
 use super::keys::KeyChanges;
 use super::payloads::Payloads;
+use super::tombstones::End;
 use super::topic::{Topic, TopicId};
-use crate::domain::{Pattern, Position, Retention, Selection, Timestamp, TopicName};
+use crate::domain::{Pattern, Retention, Selection, Timestamp, TopicName};
 
 /// The topics, with the bookkeeping that must not fall out of step with them: what is due, and what has changed since
 /// the last checkpoint.
@@ -86,11 +87,11 @@ impl Topics {
         name: TopicName,
         retention: Retention,
         created_at: Timestamp,
-        replaced_up_to: Position,
+        predecessors: End,
     ) -> &Topic {
         let id = self.next_id;
         self.next_id = TopicId::new(id.get() + 1);
-        let topic = Topic::new(id, name.clone(), retention, created_at, replaced_up_to);
+        let topic = Topic::new(id, name.clone(), retention, created_at, predecessors);
         self.ids.insert(name, id);
         let topic = self.by_id.entry(id).or_insert(topic);
         mark_changed(&mut self.changed, topic);

@@ -345,6 +345,71 @@ async fn who_comes_back_after_retention_is_told_before_the_next_message() {
 }
 
 #[tokio::test]
+async fn who_comes_back_is_told_that_a_topic_was_deleted_also_if_there_is_a_new_one() {
+    let mut cluster = Cluster::of(1).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(0), "other").await;
+    client.make(cluster.url(0), "orders").await;
+    let before = client.publish(cluster.url(0), "other", json!("before")).await;
+    let old = client.publish(cluster.url(0), "orders", json!("old")).await;
+    let orders = format!("{}/topics/orders", cluster.url(0));
+    client.send(client.request(Method::DELETE, &orders)).await.expect(204);
+    client.make(cluster.url(0), "orders").await;
+    let new = client.publish(cluster.url(0), "orders", json!("new")).await;
+    assert_eq!((old.seq, new.seq), (1, 1));
+    let told = async |cluster: &Cluster, last: &Message| {
+        let subscription = Subscription::new([cluster.url(0)], "/topics/orders/sse").after(&last.id);
+        let subscriber = Subscriber::start(&client, subscription);
+        subscriber.event("repl.ready").await;
+        subscriber.events().into_iter().map(|event| (event.kind.clone(), event.json())).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        let new_topic = ["repl.topic", "message", "repl.ready"];
+        let seen = told(&cluster, &old).await;
+        assert_eq!(seen.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), new_topic);
+        assert_eq!(seen[0].1, json!({ "topic": "orders", "deleted": true }));
+        assert_eq!(seen[1].1["id"], new.id.as_str());
+
+        let seen = told(&cluster, &before).await;
+        assert_eq!(seen.iter().skip(1).map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), new_topic);
+        assert_eq!((seen[0].0.as_str(), &seen[0].1["reason"]), ("repl.gap", &json!("recreated")));
+
+        let seen = told(&cluster, &new).await;
+        assert_eq!(seen.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["repl.ready"]);
+        // It is so from the checkpoint, too.
+        assert_eq!(cluster.nodes[0].stop().await, Some(0));
+        cluster.nodes[0].start().await;
+    }
+}
+
+#[tokio::test]
+async fn who_starts_with_what_is_kept_is_not_told_what_is_not() {
+    let cluster = Cluster::of(1).await;
+    let (client, node) = (&cluster.client, cluster.url(0));
+    client.make(node, "whole").await;
+    client.make_keeping(node, "short", 1).await;
+    client.make(node, "gone").await;
+    let mut kept = vec![client.publish(node, "whole", json!(1)).await];
+    client.publish_all(node, "short", 0..5).await;
+    client.publish(node, "gone", json!(1)).await;
+    client.send(client.request(Method::DELETE, &format!("{node}/topics/gone"))).await.expect(204);
+    kept.extend(client.messages(node, "short").await.expect("a page"));
+    assert_eq!(kept.len(), 2);
+
+    let foreign = "00000000-1";
+    for topics in ["topic=whole&topic=short&topic=gone", "match=*"] {
+        for (after, announced) in [("earliest", &[] as &[&str]), (foreign, &["epoch"])] {
+            let subscriber = Subscriber::live(client, node, &format!("/sse?{topics}&after={after}")).await;
+            subscriber.has_seen(&kept).await;
+            let own: Vec<_> = subscriber.events().into_iter().filter(|event| event.kind.starts_with("repl.")).collect();
+            let (ready, gaps) = own.split_last().expect("events");
+            assert_eq!(ready.kind, "repl.ready");
+            assert_eq!(gaps.iter().map(|gap| gap.json()["reason"].clone()).collect::<Vec<_>>(), announced);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_publish_that_is_repeated_under_its_key_is_stored_once() {
     let mut cluster = Cluster::of(3).await;
     let client = cluster.client.clone();

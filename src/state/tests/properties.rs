@@ -11,7 +11,7 @@ use crate::domain::{
     Timestamp, TopicName,
 };
 use crate::state::{
-    Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, Hole, KeyWindow, PageLimit, Reply,
+    Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Missed, PageLimit, Reply,
 };
 
 /// What happens to a node.
@@ -86,6 +86,8 @@ struct Model {
     published: Vec<Arc<Message>>,
     /// Existing topics, with how many messages had been published when they were created.
     topics: BTreeMap<TopicName, usize>,
+    /// How many messages had been published when the last topic of a name was deleted.
+    deleted: BTreeMap<TopicName, u64>,
 }
 
 impl Model {
@@ -99,6 +101,7 @@ impl Model {
                 Event::TopicDeleted { name, position } => {
                     assert_eq!(position.get(), self.published.len() as u64);
                     assert!(self.topics.remove(name).is_some());
+                    self.deleted.insert(name.clone(), position.get());
                 }
                 Event::Published(message) => {
                     assert_eq!(message.position.get(), self.published.len() as u64 + 1, "positions are dense");
@@ -156,20 +159,18 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
         }
 
         for cursor in 0..=model.published.len() as u64 {
-            let lost = model
+            let mut lost = model
                 .published
                 .iter()
-                .any(|message| message.topic == name && message.position.get() > cursor && !kept.contains(message));
-            let told = match machine.hole(&name, Position::new(cursor)) {
-                None | Some(Hole::Deleted { missed: false }) => false,
-                Some(Hole::Retention { first_available } | Hole::Recreated { first_available }) => {
-                    let next = kept.first().map_or(machine.position().next(), |message| message.position);
-                    assert_eq!(first_available, next);
-                    true
-                }
-                Some(Hole::Deleted { missed: true }) => true,
-            };
-            assert_eq!(told, lost, "a hole is told exactly if there is one: {name} after {cursor}");
+                .filter(|message| message.topic == name && message.position.get() > cursor && !kept.contains(message));
+            let hole = machine.hole(&name, Position::new(cursor)).unwrap_or_default();
+            match hole.missed {
+                None => assert_eq!(lost.next(), None, "no hole is silent: {name} after {cursor}"),
+                Some(Missed::Evicted { up_to }) => assert_eq!(lost.map(|lost| lost.position).last(), Some(up_to)),
+                Some(Missed::Deleted { up_to }) => assert!(lost.any(|lost| lost.position == up_to)),
+            }
+            let deleted = model.deleted.get(&name).is_some_and(|deleted_at| cursor <= *deleted_at);
+            assert_eq!(hole.deleted, deleted, "a deletion is told whether there is a new topic or not");
         }
         retained.extend(kept);
     }

@@ -78,10 +78,10 @@ fn no_row_can_be_there_twice() {
 #[test]
 fn another_version_is_named() {
     let mut rows = rows();
-    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 2;
-    let error = restore(rows).expect_err("version 2");
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 3;
+    let error = restore(rows).expect_err("version 3");
     let RestoreError::Row { source, .. } = error else { panic!("{error}") };
-    assert_eq!(source, CodecError::Version { found: 2, expected: 1 });
+    assert_eq!(source, CodecError::Version { found: 3, expected: 2 });
 }
 
 #[test]

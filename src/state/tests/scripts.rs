@@ -12,8 +12,8 @@ use crate::domain::{
     TopicName,
 };
 use crate::state::{
-    Command, Entry, Event, HistoryRange, Hole, KeyWindow, Outcome, Page, PageLimit, Published, Refusal, Reply, Slot,
-    TopicInfo,
+    Command, Entry, Event, HistoryRange, Hole, KeyWindow, Missed, Outcome, Page, PageLimit, Published, Refusal, Reply,
+    Slot, TopicInfo,
 };
 
 macro_rules! scripts {
@@ -314,10 +314,11 @@ fn describe_event(event: &Event) -> String {
     }
 }
 
-fn describe_hole(hole: Hole) -> String {
-    match hole {
-        Hole::Retention { first_available } => format!("evicted, first available {first_available}"),
-        Hole::Recreated { first_available } => format!("recreated, first available {first_available}"),
-        Hole::Deleted { missed } => format!("deleted, {}", if missed { "messages missed" } else { "none missed" }),
-    }
+fn describe_hole(Hole { deleted, missed }: Hole) -> String {
+    let deleted = deleted.then(|| "deleted".to_owned());
+    let missed = missed.map(|missed| match missed {
+        Missed::Evicted { up_to } => format!("evicted up to {up_to}"),
+        Missed::Deleted { up_to } => format!("missed up to {up_to}"),
+    });
+    deleted.into_iter().chain(missed).collect::<Vec<_>>().join(", ")
 }
