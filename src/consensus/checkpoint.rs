@@ -3,8 +3,10 @@
 //! A checkpoint is one atomic change of the store, made of the rows that changed since the last one. Applying goes on
 //! meanwhile: the machine freezes the rows in a moment and starts a new generation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -46,8 +48,21 @@ impl CheckpointOptions {
     }
 }
 
-/// Takes a checkpoint now, if anything has been applied since the last one.
-pub(super) async fn take(replica: &Replica) -> Result<(), StoreError> {
+/// A checkpoint failed. What is on disk is intact; this node must stop.
+#[derive(Clone, Debug, Error)]
+#[error("the checkpoint could not be written")]
+pub struct CheckpointError(#[source] Arc<StoreError>);
+
+/// Takes a checkpoint now, if anything has been applied since the last one. The replica remembers a failure.
+pub(super) async fn take(replica: &Replica) -> Result<(), CheckpointError> {
+    write(replica).await.map_err(|error| {
+        let error = CheckpointError(Arc::new(error));
+        replica.fail(error.clone());
+        error
+    })
+}
+
+async fn write(replica: &Replica) -> Result<(), StoreError> {
     let _move = replica.begin_move().await;
     let taken = replica.write_state(|state| {
         let stored = Stored { applied: state.applied, membership: state.membership.clone() };

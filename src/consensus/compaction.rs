@@ -5,19 +5,19 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::checkpoint::{self, CheckpointOptions};
+use super::checkpoint::{self, CheckpointError, CheckpointOptions};
 use super::replica::Replica;
 use super::snapshot::Exports;
 use super::types::Raft;
 use crate::state::Machine;
-use crate::storage::{Log, StoreError};
+use crate::storage::Log;
 
-/// A checkpoint failed. What is on disk is intact; this node must stop.
+/// Nothing moves to disk any more: this node must stop.
 #[derive(Debug, Error)]
 pub enum CompactionError {
     /// The store refused the change.
-    #[error("the checkpoint could not be written")]
-    Store(#[from] StoreError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The consensus engine is gone.
     #[error("consensus has stopped")]
     Stopped,

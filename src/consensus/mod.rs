@@ -50,7 +50,7 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 use uuid::Uuid;
 
-pub use self::checkpoint::CheckpointOptions;
+pub use self::checkpoint::{CheckpointError, CheckpointOptions};
 pub use self::codec::CodecError;
 pub use self::compaction::CompactionError;
 use self::log_storage::LogStorage;
@@ -72,7 +72,7 @@ pub use self::wire::Proposed;
 use crate::broker::Feed;
 use crate::domain::{LogIndex, NodeId};
 use crate::state::EncodedCommand;
-use crate::storage::{Log, LogMetrics};
+use crate::storage::{Log, LogFailure, LogMetrics};
 
 /// The engine could not be started.
 #[derive(Debug, Error)]
@@ -86,6 +86,20 @@ pub enum StartError {
     /// What is on disk contradicts itself.
     #[error("consensus could not be started from what is on disk: {0}")]
     Storage(String),
+}
+
+/// Why a member has stopped for good. What it has acknowledged is on its disk, as far as that can be read.
+#[derive(Clone, Debug, Error)]
+pub enum Fault {
+    /// The log could not be written.
+    #[error(transparent)]
+    Log(LogFailure),
+    /// The state could not be written.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
+    /// Something else, in the engine's own words.
+    #[error("{0}")]
+    Engine(String),
 }
 
 /// A running member of the cluster. Cheap to clone.
@@ -353,6 +367,15 @@ impl Consensus {
             let elsewhere = self.wait(|now| now.stopped || now.leader.is_some_and(|leader| leader != self.inner.node));
             let _ = tokio::time::timeout(MAJORITY_TIMEOUT, elsewhere).await;
         }
+    }
+
+    /// Why the engine has stopped for good, if it has by itself.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        let Inner { log, replica, raft, .. } = &*self.inner;
+        let log = log.failed().borrow().clone().map(Fault::Log);
+        let engine = || raft.metrics().borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+        log.or_else(|| replica.failure().map(Fault::Checkpoint)).or_else(|| engine().map(Fault::Engine))
     }
 
     /// Stops the engine.

@@ -4,10 +4,11 @@
 //! node *has applied*; it says nothing about what the cluster has committed.
 
 use std::io;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use tokio::sync::{Mutex, MutexGuard, watch};
 
+use super::checkpoint::CheckpointError;
 use super::types::{LogId, RaftEntry, StoredMembership};
 use crate::domain::{LogIndex, Position};
 use crate::state::{self, Event, Machine, Outcome};
@@ -35,6 +36,8 @@ struct Inner {
     store: RwLock<Store>,
     /// What the store holds.
     stored: RwLock<Stored>,
+    /// Why the store can't be written any more.
+    failure: OnceLock<CheckpointError>,
     /// Held by whoever moves rows from memory to disk or replaces both: a checkpoint, an export, an installation.
     moving: Mutex<()>,
     progress: watch::Sender<Progress>,
@@ -66,6 +69,7 @@ impl Replica {
             state: RwLock::new(state),
             store: RwLock::new(store),
             stored: RwLock::new(stored),
+            failure: OnceLock::new(),
             moving: Mutex::new(()),
             progress,
         };
@@ -103,6 +107,16 @@ impl Replica {
 
     pub(super) fn set_stored(&self, stored: Stored) {
         *self.inner.stored.write().expect(LOCK) = stored;
+    }
+
+    /// Why the store can't be written any more, if it can't.
+    pub(super) fn failure(&self) -> Option<CheckpointError> {
+        self.inner.failure.get().cloned()
+    }
+
+    /// Notes that the store can't be written any more. The first reason is kept.
+    pub(super) fn fail(&self, error: CheckpointError) {
+        let _ = self.inner.failure.set(error);
     }
 
     /// Waits until nobody else moves rows between memory and disk.

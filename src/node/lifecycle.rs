@@ -16,7 +16,9 @@ use super::forward::Forwarder;
 use super::status::Directory;
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
-use crate::consensus::{CheckpointOptions, Consensus, Leadership, Options, Peers, RecoveryError, StartError, recover};
+use crate::consensus::{
+    CheckpointOptions, Consensus, Fault, Leadership, Options, Peers, RecoveryError, StartError, recover,
+};
 use crate::domain::{Epoch, NodeId, Timestamp};
 use crate::rpc::Endpoint;
 use crate::state::{Command, Machine};
@@ -204,6 +206,12 @@ impl Node {
         self.inner.consensus.leadership().committed.unwrap_or(0).saturating_sub(applied)
     }
 
+    /// Why this node has stopped by itself, if it has.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.inner.consensus.fault()
+    }
+
     /// Hands leadership to another voter, if this node leads and there is one: the first step of stopping.
     pub async fn hand_over(&self) {
         self.inner.consensus.hand_over().await;
@@ -283,7 +291,9 @@ impl Node {
         tokio::select! {
             () = watch => {
                 if !self.inner.stop.is_cancelled() {
-                    error!("stopping: the disk or the consensus engine has failed");
+                    let fault = self.fault();
+                    let error = fault.as_ref().map(|fault| fault as &dyn std::error::Error);
+                    error!(error, "stopping: the disk or the consensus engine has failed");
                     self.inner.stop.cancel();
                 }
             }

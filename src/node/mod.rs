@@ -31,7 +31,7 @@ pub use self::status::{ClusterView, NodeState, NodeView};
 pub use self::stream::{NotServing, Start, Stream, StreamRequest};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
-pub use crate::consensus::{CheckpointOptions, Member, Role, Timing};
+pub use crate::consensus::{CheckpointOptions, Fault, Member, Role, Timing};
 use crate::consensus::{Consensus, Leadership};
 use crate::domain::{Epoch, Position, Timestamp, TopicName};
 use crate::rpc::Endpoint;

@@ -25,7 +25,7 @@ use self::collector::NodeCollector;
 pub use self::started::Started;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, App, Limits, Metrics, Origin, OriginError};
-use crate::node::{self, CheckpointOptions, Connections, Member, Node, NodeError, Timing};
+use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, Timing};
 use crate::peer;
 use crate::rpc::{Secret, SecretError};
 use crate::state::KeyWindow;
@@ -63,9 +63,9 @@ pub enum ServerError {
     /// Whoever was to be told that the node serves could not be told.
     #[error("can't tell that the node serves")]
     Ready(#[source] io::Error),
-    /// A disk or the engine failed; the log has told which. Nothing acknowledged is lost.
-    #[error("the node has stopped because of a fault; see the log")]
-    Fault,
+    /// A disk or the engine failed. Nothing acknowledged is lost.
+    #[error("the node had to stop; once the cause is gone, start it again")]
+    Fault(#[source] Option<Fault>),
 }
 
 /// For everything to end after the engine has stopped: the last checkpoint, mostly.
@@ -206,7 +206,7 @@ impl Told {
     ) -> Result<(), ServerError> {
         tokio::select! {
             served = node.served() => if !served {
-                return Err(ServerError::Fault);
+                return Err(ServerError::Fault(node.fault()));
             },
             () = &mut stop => return Ok(()),
         }
@@ -226,7 +226,7 @@ impl Told {
         ready(&started).map_err(ServerError::Ready)?;
         tokio::select! {
             () = stop => Ok(()),
-            () = stopping.cancelled() => Err(ServerError::Fault),
+            () = stopping.cancelled() => Err(ServerError::Fault(node.fault())),
         }
     }
 }

@@ -93,6 +93,44 @@ async fn a_second_start_on_the_same_directory_says_so_and_ends() {
 }
 
 #[tokio::test]
+async fn a_node_whose_disk_takes_no_more_ends_with_the_cause_and_keeps_what_it_acknowledged() {
+    let mut cluster = Cluster::of(1).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(0), "orders").await;
+    assert_eq!(cluster.nodes[0].stop().await, Some(0));
+    cluster.nodes[0].limit(true);
+    cluster.nodes[0].start().await;
+    let url = cluster.url(0).to_owned();
+    let mut acknowledged: Vec<Message> = Vec::new();
+    loop {
+        let publication = client.publication(&url, "orders", &json!("x".repeat(60_000)));
+        match client.try_send(publication).await {
+            Ok(answer) if answer.status == 201 => {
+                acknowledged.push(serde_json::from_value(answer.json()).expect("a message"));
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    assert!(acknowledged.len() > 10, "{} acknowledged", acknowledged.len());
+
+    let directory = cluster.nodes[0].data_dir().display().to_string();
+    let tells_why = |text: &str| {
+        let (_, report) = text.rsplit_once("\nerror: ").expect("a report");
+        report.contains(&directory) && report.contains("because: File too large")
+    };
+    let (code, text) = cluster.nodes[0].ends().await;
+    assert!(code == Some(1) && tells_why(&text), "{text}");
+    // It can't even start as long as there is no room.
+    let (code, more) = cluster.nodes[0].fails().await;
+    assert!(code == Some(1) && tells_why(&more[text.len()..]), "{more}");
+
+    cluster.nodes[0].limit(false);
+    cluster.nodes[0].start().await;
+    let kept = client.messages(&url, "orders").await.expect("a page");
+    assert!(kept.starts_with(&acknowledged), "of {} it keeps {}", acknowledged.len(), kept.len());
+}
+
+#[tokio::test]
 async fn a_node_without_its_log_refuses_to_forget() {
     let mut cluster = Cluster::of(1).await;
     cluster.nodes[0].kill();

@@ -64,6 +64,11 @@ impl Database {
         Ok(database)
     }
 
+    /// Its directory was renamed.
+    pub(super) fn moved_to(&mut self, dir: PathBuf) {
+        self.dir = dir;
+    }
+
     /// Opens a database and reads all of it, so that what is served later has been seen to be whole.
     pub(super) fn open(dir: &Path, flush: Flush) -> Result<(Self, Tally), StoreError> {
         let path = dir.join("db");

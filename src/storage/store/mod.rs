@@ -116,8 +116,9 @@ impl Store {
             let (database, tally) = Database::open(&directory.state(number), flush)?;
             (database, tally, number)
         } else {
-            let database = Database::create(&directory.building()?, flush)?;
+            let mut database = Database::create(&directory.building()?, flush)?;
             directory.install(1)?;
+            database.moved_to(directory.state(1));
             (database, Tally::default(), 1)
         };
         directory.remove_leftovers(number)?;
@@ -244,7 +245,7 @@ impl Store {
         let building = directory.building()?;
         let number = self.inner.number + 1;
         let filled = fill(&building, file);
-        let (database, tally) = match filled {
+        let (mut database, tally) = match filled {
             Ok(filled) => filled,
             Err(error) => {
                 // What is left of it costs disk space until the next import or start, nothing else.
@@ -254,6 +255,7 @@ impl Store {
         };
         *writer = Writing::Failed;
         directory.install(number)?;
+        database.moved_to(directory.state(number));
         *writer = Writing::Replaced;
         // The new store stands. What can't be removed now is removed when it is opened again.
         let _ = directory.remove_leftovers(number);

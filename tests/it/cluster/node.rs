@@ -19,6 +19,8 @@ const TAIL_LINES: usize = 60;
 pub(crate) struct Node {
     directory: PathBuf,
     arguments: Vec<String>,
+    /// Set while files can't grow beyond a few megabytes: to who writes them the disk is full.
+    limited: bool,
     child: Option<Child>,
     started: Option<Started>,
 }
@@ -40,7 +42,7 @@ impl Node {
     pub(crate) fn new(directory: &Path, arguments: &[&str]) -> Self {
         fs::create_dir_all(directory).expect("a directory");
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { directory: directory.to_owned(), arguments, child: None, started: None }
+        Self { directory: directory.to_owned(), arguments, limited: false, child: None, started: None }
     }
 
     /// Starts the process. At first its ports are free ones, from then on the same as before.
@@ -59,7 +61,12 @@ impl Node {
             ("--ready-file", ready_file.as_ref()),
             ("--log-format", "text".as_ref()),
         ];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+        let program = env!("CARGO_BIN_EXE_repl");
+        let mut command = Command::new(if self.limited { "sh" } else { program });
+        if self.limited {
+            // Without the signal, the write fails.
+            command.args(["-c", r#"trap "" XFSZ; ulimit -f 4000; exec "$0" "$@""#, program]);
+        }
         command.env_clear();
         for (flag, value) in defaults {
             if !self.arguments.iter().any(|argument| argument == flag) {
@@ -140,6 +147,11 @@ impl Node {
     /// Replaces the arguments of the next start.
     pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
+    /// From the next start on its disk is as if it were full, or is not any more.
+    pub(crate) fn limit(&mut self, limited: bool) {
+        self.limited = limited;
     }
 
     /// Where clients connect.
