@@ -56,7 +56,17 @@ pub(crate) struct Found {
     acknowledged: u64,
     unknown: u64,
     refused: u64,
+    #[serde(flatten)]
+    written: Written,
+}
+
+/// What the nodes say that the load came to, from beginning to end.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Written {
+    /// Messages.
     stored: u64,
+    /// Entries of their logs, of all nodes together.
+    entries: f64,
 }
 
 /// Measures all of it.
@@ -81,6 +91,7 @@ async fn measure(options: &Options, cluster: &Cluster, publishers: usize, name: 
     }
     let nodes = if options.leader_only { vec![cluster.leader().await?] } else { cluster.addresses() };
     say(format_args!("{publishers} publishers, {} s", options.seconds));
+    let begin = Snapshot::take(cluster).await?;
     let load = Publishers::start(Load {
         publishers,
         nodes,
@@ -99,11 +110,12 @@ async fn measure(options: &Options, cluster: &Cluster, publishers: usize, name: 
     let acknowledged = load.acknowledged() - acknowledged_before;
     let interval = before.until(Snapshot::take(cluster).await?);
     let tally = load.stop().await?;
+    let entries = begin.until(Snapshot::take(cluster).await?).grown("log_entries_total");
     let mut stored = 0;
     for topic in &topics {
         stored += cluster.topic(topic).await?.next_seq - 1;
     }
-    Ok(Found::new(cluster.nodes().len(), publishers, acknowledged, &interval, &tally, stored))
+    Ok(Found::new(cluster.nodes().len(), publishers, acknowledged, &interval, &tally, Written { stored, entries }))
 }
 
 impl Found {
@@ -113,7 +125,7 @@ impl Found {
         acknowledged: u64,
         interval: &Interval,
         tally: &Tally,
-        stored: u64,
+        written: Written,
     ) -> Self {
         let (fsyncs, entries) = (interval.grown("log_fsyncs_total"), interval.grown("log_entries_total"));
         let messages_of_all_nodes = real(acknowledged) * real(nodes as u64);
@@ -133,7 +145,7 @@ impl Found {
             acknowledged: tally.acknowledged,
             unknown: tally.unknown,
             refused: tally.refused,
-            stored,
+            written,
         }
     }
 }
@@ -171,7 +183,7 @@ impl Row for Found {
     }
 
     fn wrong(&self) -> Option<String> {
-        let Self { nodes, publishers, acknowledged, unknown, refused, stored, .. } = *self;
+        let Self { nodes, publishers, acknowledged, unknown, refused, written: Written { stored, .. }, .. } = *self;
         let exact = (acknowledged..=acknowledged + unknown).contains(&stored);
         (!exact || unknown + refused > 0).then(|| {
             format!(
