@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Message, Subscriber, Subscription, until};
+use crate::cluster::{Cluster, Door, Message, Subscriber, Subscription, free_address, until};
 
 /// Arguments under which a few hundred messages are enough for checkpoints and a purged log.
 const SMALL_CHECKPOINTS: [&str; 4] = ["--checkpoint-bytes", "32KiB", "--checkpoint-interval", "500ms"];
@@ -224,6 +224,51 @@ async fn a_node_that_the_log_no_longer_reaches_is_healed_by_a_snapshot() {
     calm.push(client.publish(cluster.url(away), "calm", json!("again")).await);
     cluster.all_keep("busy", &kept).await;
     cluster.all_keep("calm", &calm).await;
+}
+
+#[tokio::test]
+async fn a_node_serves_no_stream_before_it_has_what_was_committed_when_it_started() {
+    let arguments = [&SMALL_CHECKPOINTS as &[&str], &["--election-timeout", "5s"]].concat();
+    let mut cluster = Cluster::without_nodes(&arguments);
+    let listen = free_address();
+    let door = Door::to(&listen).await;
+    // The others come to the leader by the door, but the leader comes to them without it.
+    cluster.add(&["--bootstrap", "--peer-listen", &listen, "--advertise-peer", &door.address]).await;
+    for _ in 0..2 {
+        cluster.join().await;
+    }
+    cluster.all_see("three voters", |view| view.voters() == 3).await;
+    let client = cluster.client.clone();
+    let (leader, behind) = (cluster.url(0).to_owned(), cluster.url(2).to_owned());
+    client.make(&leader, "calm").await;
+    client.make_keeping(&leader, "busy", 10).await;
+    let mut calm = client.publish_all(&leader, "calm", 0..10).await;
+    cluster.all_keep("calm", &calm).await;
+    let last = client.metric(&behind, "repl_raft_last_log_index").await.expect("a number");
+    cluster.nodes[2].kill();
+    calm.extend(client.publish_all(&leader, "calm", 10..20).await);
+    publish_until_purged(&cluster, 0, "busy", last + 1).await;
+    let committed = client.metric(&leader, "repl_raft_committed_index").await.expect("a number");
+
+    // It hears from the leader how much there is, but can't fetch it.
+    door.shut();
+    cluster.nodes[2].spawn();
+    until("it knows what is committed", async || {
+        client.metric(&behind, "repl_raft_committed_index").await.filter(|known| *known >= committed)
+    })
+    .await;
+    let not_ready = client.get(&behind, "/readyz").await.expect(503);
+    assert!(not_ready.text.contains("the node is starting"), "{not_ready:?}");
+    let path = "/topics/calm/sse?after=earliest";
+    let refused = client.get(&behind, path).await.expect(200);
+    assert!(refused.text.contains("retry: ") && !refused.text.contains("data"), "{refused:?}");
+
+    let subscriber = Subscriber::of(&client, &behind, path);
+    subscriber.opened(2).await;
+    door.open();
+    subscriber.has_seen(&calm).await;
+    client.readiness(&behind, 200).await;
+    assert!(cluster.nodes[2].log().contains("installed a snapshot"));
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
             let hole = machine.hole(&name, Position::new(cursor)).unwrap_or_default();
             match hole.missed {
                 None => assert_eq!(lost.next(), None, "no hole is silent: {name} after {cursor}"),
-                Some(Missed::Evicted { up_to }) => assert_eq!(lost.map(|lost| lost.position).last(), Some(up_to)),
+                Some(Missed::Evicted { up_to }) => assert_eq!(lost.next_back().map(|lost| lost.position), Some(up_to)),
                 Some(Missed::Deleted { up_to }) => assert!(lost.any(|lost| lost.position == up_to)),
             }
             let deleted = model.deleted.get(&name).is_some_and(|deleted_at| cursor <= *deleted_at);

@@ -5,6 +5,7 @@
 //! When a test fails, the end of each node's log is shown; whatever happens, no process is left behind.
 
 mod client;
+mod door;
 mod node;
 mod patience;
 mod sse;
@@ -18,6 +19,7 @@ use std::thread;
 use tempfile::TempDir;
 
 pub(crate) use self::client::{Client, Message, View};
+pub(crate) use self::door::Door;
 pub(crate) use self::node::Node;
 pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
 pub(crate) use self::sse::Event;
