@@ -18,7 +18,7 @@ use super::types::LogId;
 use super::wire::{Offer, kind};
 use crate::domain::LogIndex;
 use crate::rpc::Lane;
-use crate::state::Machine;
+use crate::state::{self, Machine};
 use crate::storage::{Log, Store, StoreError};
 
 /// What consensus starts from.
@@ -58,6 +58,14 @@ pub enum RecoveryError {
     /// The store can't be opened, but may be in order.
     #[error("the checkpoint can't be opened")]
     Store(#[source] StoreError),
+    /// It is in order, but not for this program.
+    #[error("the checkpoint in {} was written by another version of this program: start that one", dir.display())]
+    Version {
+        /// The store's directory.
+        dir: PathBuf,
+        /// Which versions.
+        source: state::CodecError,
+    },
     /// A snapshot could not be taken over.
     #[error("the checkpoint could not be replaced by a snapshot")]
     Snapshot(#[from] SnapshotError),
@@ -101,6 +109,9 @@ pub async fn recover(
         Ok((store, ..)) => (store, "it is older than the log".to_owned()),
         Err(SnapshotError::Store(error @ StoreError::Damaged { .. })) => set_aside(state_dir, error.to_string())?,
         Err(SnapshotError::Rows(what)) => set_aside(state_dir, what)?,
+        Err(SnapshotError::Version(source)) => {
+            return Err(RecoveryError::Version { dir: state_dir.to_owned(), source });
+        }
         Err(SnapshotError::Store(error)) => return Err(RecoveryError::Store(error)),
         Err(error) => return Err(error.into()),
     };
@@ -153,4 +164,30 @@ async fn heal(
     let file = snapshot::fetch(&source, &offer, dir).await?;
     let store = store.clone();
     tokio::task::spawn_blocking(move || snapshot::import(&store, &file)).await.expect("an import never panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::Endpoint;
+    use crate::state::rows;
+    use crate::storage::{Change, LogOptions};
+
+    #[tokio::test]
+    async fn a_checkpoint_of_another_version_is_refused_and_left_where_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = dir.path().join("state");
+        let consensus = (vec![rows::RESERVED_CONSENSUS], codec::encode(&Stored::default()).to_vec());
+        let meta = (vec![1], vec![99]);
+        let rows = [consensus, meta].map(|(key, value)| Change::Put { key, value });
+        Store::open(&state).and_then(|store| store.commit(rows)).expect("a store");
+
+        let log = Log::open(&dir.path().join("log"), LogOptions::default()).expect("an empty log");
+        let peers = Peers::new(Endpoint::default());
+        let error = recover(log, &state, &dir.path().join("incoming"), &peers, &[]).await.expect_err("version 99");
+        let RecoveryError::Version { source, .. } = error else { panic!("{error}") };
+        assert!(matches!(source, state::CodecError::Version { found: 99, .. }));
+        let store = Store::open(&state).expect("still there");
+        assert!(matches!(snapshot::load(&store), Err(SnapshotError::Version(_))));
+    }
 }

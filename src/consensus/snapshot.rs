@@ -21,7 +21,7 @@ use super::replica::{Replica, Stored};
 use super::types::{LogId, SnapshotMeta};
 use super::wire::{Offer, ReadSnapshot, SnapshotPiece, kind};
 use crate::rpc::{CallError, Peer};
-use crate::state::{Machine, RestoreError, rows};
+use crate::state::{self, Machine, RestoreError, rows};
 use crate::storage::{self, Store, StoreError};
 
 /// In bytes. A piece takes well under its deadline on a slow link, and its copy is all the memory a transfer needs.
@@ -51,6 +51,9 @@ pub enum SnapshotError {
     /// The store could not be written or read.
     #[error("the snapshot's store")]
     Store(#[from] StoreError),
+    /// Its rows are of a version that this program doesn't read.
+    #[error("the snapshot was written by another version of this program")]
+    Version(#[source] state::CodecError),
     /// Its rows contradict one another.
     #[error("the snapshot's rows can't be read: {0}")]
     Rows(String),
@@ -208,6 +211,7 @@ pub(super) fn load(store: &Store) -> Result<(Machine, Stored), SnapshotError> {
     };
     let machine = Machine::restore(store.all()).map_err(|error| match error {
         RestoreError::Read(error) => SnapshotError::Store(error),
+        RestoreError::Row { source: source @ state::CodecError::Version { .. }, .. } => SnapshotError::Version(source),
         error => SnapshotError::Rows(error.to_string()),
     })?;
     Ok((machine, stored))
