@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Version};
@@ -20,14 +19,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 use tracing::debug;
 
-use super::Limits;
 use super::activity::{Activity, AnswerBody};
 use super::metrics::Closed;
 use super::request_body::RequestBody;
 use super::socket::Socket;
+use super::{Front, Limits};
 
 /// Request line and headers together, 431 beyond. Browsers and proxies stay below 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -45,7 +43,7 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 /// flight are still answered; at `abort` nothing more is.
 pub(super) async fn run(
     socket: TcpStream,
-    router: Router,
+    front: Front,
     limits: Limits,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -62,9 +60,9 @@ pub(super) async fn run(
         let may_close = request.version() < Version::HTTP_2;
         let (head, body) = request.into_parts();
         let (body, read) = RequestBody::new(body);
-        let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
+        let front = front.clone();
         async move {
-            let mut answer = answer.await?;
+            let mut answer = front.answer(Request::from_parts(head, Body::new(body))).await;
             if may_close && !read.load(Ordering::Relaxed) {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

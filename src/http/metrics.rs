@@ -4,12 +4,10 @@
 //! each module register in it, and hands it to [`super::App`], which only prints it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -39,13 +37,13 @@ pub struct Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    route: String,
+    route: &'static str,
     method: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    route: String,
+    route: &'static str,
     method: &'static str,
     status: &'static str,
 }
@@ -132,10 +130,27 @@ impl Metrics {
         u64::try_from(self.connections.get()).unwrap_or(0)
     }
 
-    fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
-        let (route, method) = (route.to_owned(), known(method));
-        self.durations.get_or_create(&RouteLabels { route: route.clone(), method }).observe(took.as_secs_f64());
-        self.requests.get_or_create(&RequestLabels { route, method, status: class(status) }).inc();
+    /// Counts a request that has come.
+    pub(super) fn request(&self, request: &Request) -> Counted<'_> {
+        let labels = RouteLabels { route: route(request.uri().path()), method: known(request.method()) };
+        Counted { metrics: self, labels, started: Instant::now(), _in_flight: Open::new(&self.in_flight) }
+    }
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Counted<'a> {
+    metrics: &'a Metrics,
+    labels: RouteLabels,
+    started: Instant,
+    _in_flight: Open,
+}
+
+impl Counted<'_> {
+    pub(super) fn answered(self, status: StatusCode) {
+        let RouteLabels { route, method } = self.labels;
+        self.metrics.durations.get_or_create(&self.labels).observe(self.started.elapsed().as_secs_f64());
+        self.metrics.requests.get_or_create(&RequestLabels { route, method, status: class(status) }).inc();
     }
 }
 
@@ -156,18 +171,6 @@ impl Drop for Open {
     }
 }
 
-/// Middleware: counts and times requests. Labels come from the route table, so a client can't make new ones.
-pub(super) async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let _in_flight = Open::new(&app.metrics.in_flight);
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let started = Instant::now();
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    app.metrics.answered(route, &method, response.status(), started.elapsed());
-    response
-}
-
 /// Read metrics
 #[utoipa::path(get, path = "/metrics", operation_id = "readMetrics", tag = "operations",
     responses((status = 200, description = "Metrics of this node", body = String,
@@ -176,6 +179,25 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Result<Response, Proble
     let mut text = String::new();
     encode(&mut text, &app.registry).map_err(|error| Problem::internal(&error))?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// The route that a path belongs to, so that a client can't make new labels.
+fn route(path: &str) -> &'static str {
+    let mut segments = path.split('/').skip(1);
+    let segments = [segments.next(), segments.next(), segments.next(), segments.next()];
+    match segments {
+        [Some("topics"), None, ..] => "/topics",
+        [Some("topics"), Some(topic), None, _] if !topic.is_empty() => "/topics/{topic}",
+        [Some("topics"), Some(topic), Some("messages"), None] if !topic.is_empty() => "/topics/{topic}/messages",
+        [Some("topics"), Some(topic), Some("sse"), None] if !topic.is_empty() => "/topics/{topic}/sse",
+        [Some("sse"), None, ..] => "/sse",
+        [Some("cluster"), None, ..] => "/cluster",
+        [Some("livez"), None, ..] => "/livez",
+        [Some("readyz"), None, ..] => "/readyz",
+        [Some("metrics"), None, ..] => "/metrics",
+        [Some("openapi.json"), None, ..] => "/openapi.json",
+        _ => "none",
+    }
 }
 
 fn known(method: &Method) -> &'static str {
@@ -193,5 +215,23 @@ fn class(status: StatusCode) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::route;
+    use crate::http::routes;
+
+    #[test]
+    fn every_route_is_counted_under_its_own_path_and_nothing_else_is() {
+        for (path, _) in routes() {
+            assert_eq!(route(path), path);
+        }
+        for path in
+            ["", "/", "*", "/topics/", "/topics//sse", "/topics/a/b", "/topics/a/sse/", "/sse/a", "/Topics", "//"]
+        {
+            assert_eq!(route(path), "none", "{path}");
+        }
     }
 }

@@ -8,9 +8,10 @@
 //! - Everything a client may make grow has a bound with a name: [`Limits`] has those of connections, [`Options`] those of
 //!   messages, and each route its own.
 //! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
-//! - [`router`] is a plain service; [`serve()`] puts it on a listener. Tests need only the first.
+//! - [`Api`] answers requests; [`serve()`] takes them from a listener. Tests need only the first.
 
 mod activity;
+mod api;
 mod body;
 mod cluster;
 mod code;
@@ -34,26 +35,22 @@ mod stream;
 mod tests;
 mod topics;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::header::HeaderName;
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 
+pub use self::api::Api;
 pub use self::code::Code;
 pub use self::metrics::Metrics;
 pub use self::origin::{Origin, OriginError};
 pub use self::problem::Problem;
 pub use self::serve::{Limits, serve};
-pub use self::starting::front;
+pub use self::starting::Front;
 use crate::domain::Retention;
 use crate::node::Node;
 
@@ -124,26 +121,4 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 10] {
         ("/metrics", get(metrics::page)),
         ("/openapi.json", get(openapi::document)),
     ]
-}
-
-/// The API as a service.
-pub fn router(app: App) -> Router {
-    let router = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
-    with_layers(router, Arc::new(app))
-}
-
-fn with_layers(router: Router<Arc<App>>, app: Arc<App>) -> Router {
-    router
-        .fallback(async || Problem::new(Code::RouteNotFound, "See /openapi.json for the routes of this API."))
-        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "See the Allow header."))
-        .layer(from_fn_with_state(Arc::clone(&app), origin::check_host))
-        .layer(origin::cors(&app.options.cors_origins))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(&app), metrics::measure))
-        .with_state(app)
-}
-
-/// A handler panicked. The panic hook has logged where and why.
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::failed().into_response()
 }

@@ -8,19 +8,16 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, LOCATION, RETRY_AFTER};
 use axum::http::uri::{Authority, Uri};
 use axum::http::{HeaderValue, Method};
-use axum::middleware::Next;
-use axum::response::Response;
 use thiserror::Error;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{App, Code, LAST_EVENT_ID, Problem};
+use super::{Code, LAST_EVENT_ID, Options, Problem};
 
 /// How long browsers may remember a preflight's answer. Chromium caps it at two hours.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -80,23 +77,23 @@ pub(super) fn cors(admitted: &[Origin]) -> CorsLayer {
         .max_age(PREFLIGHT_MAX_AGE)
 }
 
-/// Middleware: refuses a request for a host that this node doesn't serve.
-pub(super) async fn check_host(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, Problem> {
-    if app.options.loopback_only && !host(&request).is_none_or(|host| names_loopback(&host)) {
+/// Refuses a request for a host that this node doesn't serve.
+pub(super) fn check_host(options: &Options, request: &Request) -> Result<(), Problem> {
+    if options.loopback_only && !host(request).is_none_or(names_loopback) {
         return Err(Problem::new(
             Code::HostNotAllowed,
             "This node listens on loopback only. Address it as localhost, 127.0.0.1 or [::1]; a proxy in front of it \
              has to send such a Host.",
         ));
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The host a request is for, with its port; what can't be read is returned as a host that is nowhere served. `None` if
 /// the request has none: HTTP/1.0 health checks, never a browser.
-fn host(request: &Request) -> Option<String> {
-    let in_uri = request.uri().authority().map(Authority::to_string);
-    in_uri.or_else(|| Some(request.headers().get(HOST)?.to_str().unwrap_or("?").to_owned()))
+fn host(request: &Request) -> Option<&str> {
+    let in_uri = request.uri().authority().map(Authority::as_str);
+    in_uri.or_else(|| Some(request.headers().get(HOST)?.to_str().unwrap_or("?")))
 }
 
 /// Whether an origin is a page of this machine.
@@ -108,17 +105,15 @@ fn is_local(origin: &HeaderValue) -> bool {
 
 /// Whether `host` or `host:port` names loopback by itself, whatever a resolver says.
 fn names_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if authority.as_str().contains(['@', '*']) {
-        return false;
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some((address, rest)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        let is_address = address.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback());
+        return is_address && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
     }
-    let name = authority.host();
-    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(address) => address.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback()),
-        None => {
-            name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
-        }
-    }
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let is_name =
+        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback());
+    is_name && is_port(port)
 }
 
 #[cfg(test)]
@@ -131,9 +126,20 @@ mod tests {
         {
             assert!(names_loopback(host), "{host}");
         }
-        for host in
-            ["", "evil.com", "localhost.evil.com", "127.0.0.1.evil.com", "a@localhost", "[::2]", "0.0.0.0", "::1"]
-        {
+        for host in [
+            "",
+            "evil.com",
+            "localhost.evil.com",
+            "127.0.0.1.evil.com",
+            "a@localhost",
+            "[::2]",
+            "0.0.0.0",
+            "::1",
+            "localhost:1@evil.com",
+            "[::1]evil.com",
+            "[::1",
+            "localhost:a",
+        ] {
             assert!(!names_loopback(host), "{host}");
         }
     }

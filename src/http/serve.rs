@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -13,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::connection;
 use super::metrics::{Closed, Metrics};
+use super::{Front, connection};
 
 /// How long to leave a listener alone that has no descriptor for the next connection. The backlog holds it meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -49,7 +48,7 @@ impl Default for Limits {
 
 /// Serves until `stop`, then accepts no more and returns once every connection has ended: requests in flight are
 /// answered within [`Limits::drain_timeout`]. `stop` should be the [`super::App::stop`] that ends the streams.
-pub async fn serve(listener: TcpListener, router: Router, metrics: Metrics, limits: Limits, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, front: Front, metrics: Metrics, limits: Limits, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let abort = CancellationToken::new();
@@ -60,7 +59,7 @@ pub async fn serve(listener: TcpListener, router: Router, metrics: Metrics, limi
         };
         let open = metrics.connection_opened();
         let metrics = metrics.clone();
-        let served = connection::run(socket, router.clone(), limits, tasks.clone(), stop.clone(), abort.clone());
+        let served = connection::run(socket, front.clone(), limits, tasks.clone(), stop.clone(), abort.clone());
         tasks.spawn(async move {
             metrics.connection_closed(served.await);
             drop((place, open));

@@ -10,7 +10,6 @@ mod started;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -24,7 +23,7 @@ use tracing::{info, warn};
 use self::collector::NodeCollector;
 pub use self::started::Started;
 use crate::config::{ClusterSecret, Settings};
-use crate::http::{self, App, Limits, Metrics, Origin, OriginError};
+use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError};
 use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, Timing};
 use crate::peer;
 use crate::rpc::{Secret, SecretError};
@@ -92,13 +91,12 @@ pub async fn run(
     let mut registry = Registry::with_prefix("repl");
     let metrics = Metrics::register(&mut registry);
     let options = http_options(&settings, listen)?;
-    let started = Arc::new(OnceLock::new());
     let limits = Limits {
         connections_max: usize::try_from(settings.max_connections).unwrap_or(usize::MAX),
         ..Limits::default()
     };
-    let front = http::front(&options, Arc::clone(&started));
-    let serving = tokio::spawn(http::serve(clients, front, metrics.clone(), limits, stopping.clone()));
+    let front = Front::new(&options);
+    let serving = tokio::spawn(http::serve(clients, front.clone(), metrics.clone(), limits, stopping.clone()));
 
     let mut stop = std::pin::pin!(stop);
     let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics);
@@ -113,7 +111,7 @@ pub async fn run(
             registry.register_collector(Box::new(NodeCollector::new(node.clone())));
             let app = App { node: node.clone(), options, metrics, registry, stop: stopping.clone() };
             tasks.spawn(peer::serve(peers, node.clone(), node.endpoint().clone()));
-            let _ = started.set(http::router(app));
+            front.open(Api::new(app));
             let told = Told { listen, peer_listen, member, data_dir };
             let outcome = told.serve(&node, ready, stop, &stopping).await;
             node.hand_over().await;

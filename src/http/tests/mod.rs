@@ -13,7 +13,6 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -22,9 +21,8 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-use super::{App, Metrics, Options, router};
+use super::{Api, App, Metrics, Options};
 use crate::node::{CheckpointOptions, Connections, Member, Node, Settings, Timing};
 use crate::state::KeyWindow;
 
@@ -61,16 +59,14 @@ async fn app(options: Options) -> App {
     App { node: node().await, options, metrics, registry, stop: CancellationToken::new() }
 }
 
-/// The API without a listener.
-struct Api(Router);
-
+/// Requests to the API without a listener.
 impl Api {
     async fn start() -> Self {
         Self::with(Options::default()).await
     }
 
     async fn with(options: Options) -> Self {
-        Self(router(app(options).await))
+        Self::new(app(options).await)
     }
 
     /// With topics of default settings.
@@ -86,7 +82,7 @@ impl Api {
     /// Answers any request, and checks that the answer is one that the API describes.
     async fn send(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = self.0.clone().oneshot(request).await.expect("infallible");
+        let response = self.answer(request).await;
         let (head, body) = response.into_parts();
         let streams = head.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event"));
         let body = if streams { Bytes::new() } else { body.collect().await.expect("a body").to_bytes() };

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::*;
-use crate::http::{Code, Problem, with_layers};
+use crate::http::{Code, Problem};
 use crate::node::{HistoryError, NotReady, ReadError, WriteError};
 use crate::state::CodecError;
 
@@ -91,8 +91,8 @@ async fn a_panic_is_a_problem_and_the_next_request_is_served() {
     async fn panics() {
         panic!("for the test");
     }
-    let router = Router::new().route("/livez", get(panics)).route("/readyz", get(async || ()));
-    let api = Api(with_layers(router, Arc::new(app(Options::default()).await)));
+    let routes = [("/livez", get(panics)), ("/readyz", get(async || ()))];
+    let api = Api::with_routes(routes, app(Options::default()).await);
     assert_eq!(api.get("/livez").await.code(), "internal");
     assert_eq!(api.get("/readyz").await.status, StatusCode::OK);
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use super::*;
-use crate::http::{Limits, serve};
+use crate::http::{Front, Limits, serve};
 
 /// Short enough for a test to wait for, long enough for a busy machine to be in time.
 const SHORT: Duration = Duration::from_millis(300);
@@ -32,9 +32,10 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let app = app(Options::default()).await;
         let (metrics, stop) = (app.metrics.clone(), app.stop.clone());
-        let router = router(app);
-        let task = tokio::spawn(serve(listener, router.clone(), metrics, limits, stop.clone()));
-        Self { address, api: Api(router), stop, task }
+        let (front, api) = (Front::new(&app.options), Api::new(app));
+        front.open(api.clone());
+        let task = tokio::spawn(serve(listener, front, metrics, limits, stop.clone()));
+        Self { address, api, stop, task }
     }
 
     async fn connect(&self) -> Client {

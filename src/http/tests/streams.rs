@@ -5,12 +5,12 @@ use crate::http::stream::answer;
 use crate::node::NotReady;
 
 /// Opens a stream and checks its head and its first bytes.
-async fn open(router: &Router, path: &str, last_event_id: Option<&str>) -> Body {
+async fn open(api: &Api, path: &str, last_event_id: Option<&str>) -> Body {
     let mut request = request(Method::GET, path, "");
     if let Some(id) = last_event_id {
         request.headers_mut().insert("last-event-id", id.parse().expect("a value"));
     }
-    let response = router.clone().oneshot(request).await.expect("infallible");
+    let response = api.answer(request).await;
     check_head(&response);
     let mut body = response.into_body();
     check_preamble(&next(&mut body).await);
@@ -48,8 +48,8 @@ async fn until(body: &mut Body, wanted: &str) -> String {
 #[tokio::test]
 async fn a_stream_starts_at_once_and_brings_what_is_published() {
     let api = Api::with_topics(&["a", "b", "c"]).await;
-    let mut one = open(&api.0, "/topics/a/sse", None).await;
-    let mut many = open(&api.0, "/sse?topic=a&match=b&topic=later&format=value", None).await;
+    let mut one = open(&api, "/topics/a/sse", None).await;
+    let mut many = open(&api, "/sse?topic=a&match=b&topic=later&format=value", None).await;
     until(&mut one, "event: repl.ready\n").await;
     until(&mut many, "event: repl.ready\n").await;
 
@@ -71,7 +71,7 @@ async fn a_stream_resumes_from_the_header_before_the_query() {
         ids.push(stored.at("/id").as_str().expect("an id").to_owned());
     }
     let values = async |query: &str, header: Option<&str>| {
-        let mut body = open(&api.0, &format!("/topics/t/sse?format=value{query}"), header).await;
+        let mut body = open(&api, &format!("/topics/t/sse?format=value{query}"), header).await;
         let text = until(&mut body, "event: repl.ready\n").await;
         text.lines()
             .filter_map(|line| line.strip_prefix("data: \""))
@@ -131,7 +131,7 @@ async fn a_node_that_can_not_serve_now_says_when_to_come_back_and_ends() {
 async fn the_head_of_a_stream_is_that_of_the_stream() {
     let api = Api::with_topics(&["t"]).await;
     for path in ["/topics/t/sse", "/sse?topic=t"] {
-        let response = api.0.clone().oneshot(request(Method::HEAD, path, "")).await.expect("infallible");
+        let response = api.answer(request(Method::HEAD, path, "")).await;
         check_head(&response);
         let mut body = response.into_body();
         assert!(timeout(SOON, body.frame()).await.expect("an end soon").is_none());
@@ -142,8 +142,8 @@ async fn the_head_of_a_stream_is_that_of_the_stream() {
 async fn a_stop_ends_streams_between_events_and_open_streams_are_counted() {
     let app = app(Options::default()).await;
     let stop = app.stop.clone();
-    let api = Api(router(app));
-    let mut bodies = [open(&api.0, "/sse?topic=t", None).await, open(&api.0, "/sse?topic=t", None).await];
+    let api = Api::new(app);
+    let mut bodies = [open(&api, "/sse?topic=t", None).await, open(&api, "/sse?topic=t", None).await];
     for body in &mut bodies {
         until(body, "event: repl.ready\n").await;
     }
