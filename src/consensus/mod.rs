@@ -336,11 +336,11 @@ impl Consensus {
         self.wait(|now| now.stopped || (now.committed.is_some() && now.committed >= on_disk.min(now.last))).await;
     }
 
-    /// The position of the last message that a majority has committed, if this node is confirmed to lead.
-    pub async fn confirmed_position(&self) -> Option<crate::domain::Position> {
+    /// What a majority has committed, if this node is confirmed to lead: it has applied that.
+    pub async fn confirmed(&self) -> Option<Progress> {
         let confirmed = self.inner.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
         tokio::time::timeout(MAJORITY_TIMEOUT, confirmed).await.ok()?.ok()?;
-        Some(self.progress().borrow().position)
+        Some(*self.progress().borrow())
     }
 
     /// Follows what is applied.

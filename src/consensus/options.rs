@@ -75,6 +75,9 @@ pub(super) fn config(cluster: Uuid, timing: Timing) -> Result<Config, openraft::
         max_in_snapshot_log_to_keep: u64::MAX,
         // Counted in bytes by our own limit.
         max_payload_entries: 4096,
+        // A member that was restored from a copy has less than it acknowledged once. It is brought up to date again, which
+        // mends what can be mended; without this, its leader would stop (or, in a release build, never reach it again).
+        allow_log_reversion: Some(true),
         // A leader that restarts asks for votes again, so that it learns what was committed.
         enable_leader_restore: Some(false),
         ..Config::default()

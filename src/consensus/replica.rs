@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::{Arc, OnceLock, RwLock};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::checkpoint::CheckpointError;
@@ -15,7 +16,7 @@ use crate::state::{self, Event, Machine, Outcome};
 use crate::storage::Store;
 
 /// How far this node has applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The last entry, `None` before the first.
     pub index: Option<LogIndex>,

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::{Cursor, Epoch, JsonError, JsonText, Position, Seq, Timestamp, TopicName};
 
 /// An SSE event name chosen by a publisher: 1 to 255 bytes without control characters, not starting with `repl.`.
-/// It can't hold CR, LF or NUL, so it can't forge a field of the stream.
+/// nor `open` or `error`. It can't hold CR, LF or NUL, so it can't forge a field of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventType(Box<str>);
@@ -27,6 +27,9 @@ pub enum EventTypeError {
     /// Kept for events of the broker itself.
     #[error("types that start with `repl.` are reserved")]
     Reserved,
+    /// An event that an `EventSource` makes itself: pages would take a message for a loss of their connection.
+    #[error("`open` and `error` are events that an EventSource makes itself")]
+    OfEventSource,
 }
 
 impl EventType {
@@ -34,7 +37,7 @@ impl EventType {
     pub const LEN_BYTES_MAX: usize = 255;
 
     /// # Errors
-    /// Empty, too long, a control character, or reserved.
+    /// See [`EventTypeError`].
     pub fn parse(text: &str) -> Result<Self, EventTypeError> {
         if text.is_empty() || text.len() > Self::LEN_BYTES_MAX {
             return Err(EventTypeError::Length);
@@ -44,6 +47,9 @@ impl EventType {
         }
         if text.starts_with("repl.") {
             return Err(EventTypeError::Reserved);
+        }
+        if matches!(text, "open" | "error") {
+            return Err(EventTypeError::OfEventSource);
         }
         Ok(Self(text.into()))
     }
@@ -305,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_type_can_not_forge_a_field() {
-        for text in ["", "a\nb", "a\rb", "a\0b", "repl.gap"] {
+        for text in ["", "a\nb", "a\rb", "a\0b", "repl.gap", "open", "error"] {
             assert!(EventType::parse(text).is_err(), "{text:?}");
         }
     }

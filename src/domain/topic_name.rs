@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A topic name: 1 to 255 bytes of UTF-8 without control characters, not `*`, not starting with `repl.` or `$`.
-/// `:` separates levels (`comments:42`). Cheap to clone.
+/// A topic name: 1 to 255 bytes of UTF-8 without control characters, not `.`, `..` or `*`, not starting with
+/// `repl.` or `$`. `:` separates levels (`comments:42`). Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicName(Arc<str>);
@@ -31,6 +31,9 @@ pub enum TopicNameError {
     /// `*`, or a prefix kept for the broker.
     #[error("`*` and names that start with `repl.` or `$` are reserved")]
     Reserved,
+    /// `.` or `..`: browsers take them out of every path, percent-encoded or not.
+    #[error("`.` and `..` can't be names: no browser could ask for them")]
+    Dots,
 }
 
 impl TopicName {
@@ -38,7 +41,7 @@ impl TopicName {
     pub const LEN_BYTES_MAX: usize = 255;
 
     /// # Errors
-    /// Empty, too long, a control character, or reserved.
+    /// See [`TopicNameError`].
     pub fn parse(text: &str) -> Result<Self, TopicNameError> {
         if text.is_empty() {
             return Err(TopicNameError::Empty);
@@ -51,6 +54,9 @@ impl TopicName {
         }
         if text == "*" || text.starts_with("repl.") || text.starts_with('$') {
             return Err(TopicNameError::Reserved);
+        }
+        if matches!(text, "." | "..") {
+            return Err(TopicNameError::Dots);
         }
         Ok(Self(text.into()))
     }
@@ -103,7 +109,7 @@ mod tests {
 
     #[test]
     fn names_that_keep_the_rule_are_kept_as_sent() {
-        for text in ["orders", "comments:42", "☕/ä b", "..", "a*b", "repl", "**", ":", "a::b"] {
+        for text in ["orders", "comments:42", "☕/ä b", "...", "a*b", "repl", "**", ":", "a::b"] {
             check(text, &Ok(()));
         }
         check(&"x".repeat(255), &Ok(()));
@@ -118,6 +124,9 @@ mod tests {
         }
         for text in ["*", "repl.x", "$sys", "$"] {
             check(text, &Err(TopicNameError::Reserved));
+        }
+        for text in [".", ".."] {
+            check(text, &Err(TopicNameError::Dots));
         }
     }
 }

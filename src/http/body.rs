@@ -46,7 +46,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        let text = serde_json::to_vec(&self.0).expect("our types are text and numbers under text keys");
+        let mut text = serde_json::to_vec(&self.0).expect("our types are text and numbers under text keys");
+        // For those who read it in a terminal.
+        text.push(b'\n');
         ([(CONTENT_TYPE, JSON)], text).into_response()
     }
 }

@@ -117,7 +117,7 @@ pub(super) async fn page(
         let next = Cursor { epoch: app.node.epoch(), position };
         let _ = write!(page, r#","next":"{next}""#);
     }
-    page.push('}');
+    page.push_str("}\n");
     Ok(([(CONTENT_TYPE, JSON)], page).into_response())
 }
 
@@ -133,10 +133,11 @@ impl App {
         }
     }
 
-    /// A message as JSON.
+    /// A message as a line of JSON.
     pub(super) fn message_json(&self, message: &crate::domain::Message) -> String {
         let mut json = String::new();
         message.write_json(self.node.epoch(), &mut json);
+        json.push('\n');
         json
     }
 }

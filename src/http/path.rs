@@ -8,9 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Code, Problem};
 use crate::domain::TopicName;
 
-/// A topic name: 1 to 255 bytes of UTF-8 without control characters, not `*`, not starting with `repl.` or `$`.
+/// A topic name: 1 to 255 bytes of UTF-8 without control characters, not `.`, `..` or `*`, not starting with `repl.` or `$`.
 #[derive(Debug, ToSchema)]
-#[schema(as = TopicName, min_length = 1, max_length = 255, pattern = r"^(?!\*$|repl\.|\$)[^\u0000-\u001f\u007f-\u009f]+$")]
+#[schema(as = TopicName, min_length = 1, max_length = 255, pattern = r"^(?!\*$|\.\.?$|repl\.|\$)[^\u0000-\u001f\u007f-\u009f]+$")]
 #[expect(dead_code, reason = "a description")]
 pub(super) struct NameText(String);
 

@@ -69,7 +69,10 @@ impl Problem {
 
     /// There is no such topic.
     pub fn topic_not_found() -> Self {
-        Self::new(Code::TopicNotFound, "Create the topic first, with `POST /topics`.")
+        Self::new(
+            Code::TopicNotFound,
+            "There is no topic of this name. `POST /topics` creates one; with `--auto-create` a publish does.",
+        )
     }
 
     /// Its code.
@@ -97,7 +100,8 @@ impl Serialize for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         debug!(code = self.code.as_str(), "refused");
-        let body = serde_json::to_vec(&self).expect("a problem is text and numbers under text keys");
+        let mut body = serde_json::to_vec(&self).expect("a problem is text and numbers under text keys");
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
@@ -113,9 +117,11 @@ impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Refused(refusal) => refusal.into(),
-            WriteError::NoLeader => {
-                Self::new(Code::NoLeader, "Nothing was written. Retry: a leader is usually elected within seconds.")
-            }
+            WriteError::NoLeader => Self::new(
+                Code::NoLeader,
+                "Nothing was written. Retry: a leader is elected within seconds, as long as most voters run and reach each \
+                 other; see /cluster.",
+            ),
             WriteError::Stopping => Self::new(Code::Stopping, "Nothing was written. Retry at another node."),
             WriteError::Unknown { waited } => Self::new(
                 Code::OutcomeUnknown,
@@ -172,7 +178,7 @@ impl From<TopicNameError> for Problem {
 impl From<PatternError> for Problem {
     fn from(error: PatternError) -> Self {
         match &error {
-            PatternError::RestNotLast => Self::new(Code::InvalidPattern, sentence(&error)),
+            PatternError::RestNotLast | PatternError::PartOfLevel => Self::new(Code::InvalidPattern, sentence(&error)),
             PatternError::Name(source) => Self::new(Code::InvalidPattern, sentence(source)),
         }
     }

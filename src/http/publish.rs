@@ -46,7 +46,7 @@ pub(super) struct MessageBody<'a> {
     headers: Option<&'a RawValue>,
     /// The name of the SSE event.
     #[serde(borrow, rename = "type", default)]
-    #[schema(min_length = 1, max_length = 255, pattern = r"^(?!repl\.)[^\u0000-\u001f\u007f-\u009f]+$")]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^(?!repl\.|open$|error$)[^\u0000-\u001f\u007f-\u009f]+$")]
     kind: Option<Cow<'a, str>>,
     /// An idempotency key; what the `Idempotency-Key` header is to a single message.
     #[serde(borrow, default)]
@@ -175,6 +175,8 @@ fn batch(text: &[u8], message_bytes_max: usize) -> Result<Vec<NewMessage>, Probl
         .map(|(at, line)| {
             let message = if line.len() > message_bytes_max {
                 Err(body::too_large(message_bytes_max))
+            } else if line.trim_ascii().is_empty() {
+                Err(Problem::new(Code::InvalidBody, "Send one message a line, and no empty line."))
             } else {
                 message(line, None)
             };

@@ -123,9 +123,13 @@ pub(super) async fn one(
     resume: LastEventId,
 ) -> Result<Response, Problem> {
     let stream = app.node.stream(query.request(Selection::topic(topic.clone()), &resume));
-    // A node that can't serve yet doesn't know its topics either.
-    if stream.is_ok() && app.node.topic(&topic).is_none() {
-        return Err(Problem::topic_not_found());
+    if stream.is_ok() {
+        // An `EventSource` takes a 404 for the last word, so this node's own may not be enough.
+        match app.node.has_topic(&topic).await {
+            Some(true) => {}
+            Some(false) => return Err(Problem::topic_not_found()),
+            None => return Ok(refuse().await),
+        }
     }
     Ok(answer(&app, stream))
 }

@@ -131,17 +131,18 @@ pub(super) async fn list(State(app): State<Arc<App>>, QueryString(query): QueryS
 
 /// Create a topic
 ///
-/// Creating one that exists with the same settings does nothing, so a retry is safe.
+/// Creating one that exists does nothing if the settings that the request names are those of the topic, so a retry is
+/// safe.
 #[utoipa::path(post, path = "/topics", operation_id = "createTopic", tag = "topics", request_body = NewTopic,
     responses(
         (status = 201, description = "The topic was created", body = TopicBody,
             headers(("Location" = String, description = "Its path"))),
-        (status = 200, description = "The topic exists with the same settings", body = TopicBody)))]
+        (status = 200, description = "The topic exists, with the settings that were named", body = TopicBody)))]
 pub(super) async fn create(State(app): State<Arc<App>>, Json(topic): Json<NewTopic>) -> Result<Response, Problem> {
     let name = TopicName::parse(&topic.name)?;
-    let change: RetentionChange = topic.retention.map(|Object(retention)| retention.into()).unwrap_or_default();
-    let retention = change.applied_to(app.options.default_retention);
-    Ok(match app.node.create_topic(name, retention, app.write_deadline()).await? {
+    let retention: RetentionChange = topic.retention.map(|Object(retention)| retention.into()).unwrap_or_default();
+    let default = app.options.default_retention;
+    Ok(match app.node.create_topic(name, retention, default, app.write_deadline()).await? {
         Created::New(topic) => {
             let location = [(LOCATION, path::of_topic(&topic.name))];
             (StatusCode::CREATED, location, Json(app.describe(topic))).into_response()

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
 use super::history::{self, ReadError};
 use super::{Node, NotReady};
 use crate::broker::frame::{self, Control, GapReason};
 use crate::broker::{Delivery, Format, Subscription};
+use crate::consensus::Progress;
 use crate::consensus::wire::{self, kind};
 use crate::domain::{Cursor, Message, Position, Selection, Timestamp, TopicName};
 use crate::rpc::Lane;
@@ -77,6 +78,8 @@ pub struct Stream {
     /// All that the selection holds up to here was handed out, or named as missing.
     position: Position,
     phase: Phase,
+    /// Of a subscriber who wants the last messages of each topic first, until it has them: where they begin.
+    tails: Option<BTreeMap<TopicName, Position>>,
     /// The holes that the subscriber has been told of since it last was up to date, or doesn't want to hear of.
     announced: BTreeMap<TopicName, Hole>,
     /// Whether it was told, or doesn't want to hear, that topics which its patterns may have matched are gone without a
@@ -96,11 +99,6 @@ enum Phase {
     Waiting {
         seen: Position,
         since: Instant,
-    },
-    /// The last messages of each topic, from where they began when the stream did, up to where live begins.
-    Tail {
-        tails: BTreeMap<TopicName, Position>,
-        after: Position,
     },
     /// What is kept, up to where live begins.
     History {
@@ -132,6 +130,7 @@ impl Node {
             subscription,
             position: from,
             phase: Phase::History { upto: from, missed: GapReason::Retention },
+            tails: None,
             announced: BTreeMap::new(),
             forgotten_announced: false,
             is_ready: false,
@@ -143,15 +142,24 @@ impl Node {
         Ok(stream)
     }
 
-    /// The position that a majority is known to have committed, asked of the leader.
-    pub(crate) async fn committed_position(&self) -> Option<Position> {
+    /// Whether the cluster has this topic, of which this node may not have heard yet. `None`: nobody can tell now.
+    pub async fn has_topic(&self, name: &TopicName) -> Option<bool> {
+        if self.topic(name).is_none() {
+            let committed = self.committed().await?;
+            timeout(LEADER_TIMEOUT, self.applied(committed.index)).await.ok()?;
+        }
+        Some(self.topic(name).is_some())
+    }
+
+    /// What a majority is known to have committed, asked of the leader.
+    async fn committed(&self) -> Option<Progress> {
         let consensus = &self.inner.consensus;
         match consensus.leader() {
-            Some((leader, _)) if leader == consensus.node() => consensus.confirmed_position().await,
+            Some((leader, _)) if leader == consensus.node() => consensus.confirmed().await,
             Some((leader, member)) => {
                 let peer = consensus.peers().connect(&member.peer, Some(leader), Lane::Status);
                 let reply = peer.call(kind::COMMITTED, Bytes::new(), LEADER_TIMEOUT).await.ok()?;
-                wire::decode::<Option<Position>>(&reply).ok()?
+                wire::decode::<Option<Progress>>(&reply).ok()?
             }
             None => None,
         }
@@ -165,7 +173,10 @@ impl Stream {
             Start::Now => match tail {
                 Some(count) => {
                     let tails = replica.read(|machine| machine.tails(&self.selection, count));
-                    self.phase = Phase::Tail { tails, after: Position::ZERO };
+                    self.position = tails.values().copied().min().unwrap_or(from).min(from);
+                    self.tails = Some(tails);
+                    // What is lost already is not what was asked for.
+                    self.announced = self.holes().0.into_iter().collect();
                 }
                 None => self.go_live(),
             },
@@ -206,7 +217,6 @@ impl Stream {
             }
             let step = match &mut self.phase {
                 Phase::Waiting { .. } => self.wait().await,
-                Phase::Tail { .. } => self.tail().await,
                 Phase::History { .. } => self.history().await,
                 Phase::Live => self.live().await,
             };
@@ -248,7 +258,7 @@ impl Stream {
                 self.phase = Phase::History { upto, missed: GapReason::Retention };
             }
             () = sleep_until(since + ASK_LEADER_AFTER) => {
-                if let Some(committed) = self.node.committed_position().await && committed < seen {
+                if let Some(committed) = self.node.committed().await && committed.position < seen {
                     // Nobody can have seen it in this history: a cursor of a cluster that was lost and founded anew.
                     warn!(position = seen.get(), "a cursor lies beyond what the cluster has committed");
                     let cursor = Cursor { epoch: self.node.epoch(), position: seen };
@@ -264,25 +274,15 @@ impl Stream {
         Ok(())
     }
 
-    async fn tail(&mut self) -> Result<(), ReadError> {
-        let Phase::Tail { tails, after } = &mut self.phase else { return Ok(()) };
-        let replica = self.node.inner.consensus.replica();
-        let slots = replica.read(|machine| machine.read_tails(tails, *after, self.position, PAGE)).slots;
-        let Some(last) = slots.last().map(Slot::position) else {
-            self.go_live();
-            return Ok(());
-        };
-        *after = last;
-        let messages = history::load(replica, slots).await?;
-        self.hand_out(&messages);
-        Ok(())
-    }
-
     async fn history(&mut self) -> Result<(), ReadError> {
         let Phase::History { upto, missed } = self.phase else { return Ok(()) };
         self.announce_holes(missed);
         let replica = self.node.inner.consensus.replica();
-        let slots = replica.read(|machine| machine.read(&self.selection, self.position, upto, PAGE)).slots;
+        let page = replica.read(|machine| match &self.tails {
+            None => machine.read(&self.selection, self.position, upto, PAGE),
+            Some(tails) => machine.read_tails(tails, self.position, upto, PAGE),
+        });
+        let slots = page.slots;
         let Some(last) = slots.last().map(Slot::position) else {
             self.position = self.position.max(upto);
             self.go_live();
@@ -304,6 +304,7 @@ impl Stream {
     /// nothing, what is applied but not yet with the broker would look as if it were missing.
     fn go_live(&mut self) {
         self.phase = Phase::Live;
+        self.tails = None;
         self.announced.clear();
         if !self.is_ready {
             self.is_ready = true;
@@ -323,12 +324,7 @@ impl Stream {
 
     /// Says what is missing after [`Self::position`], once.
     fn announce_holes(&mut self, missed: GapReason) {
-        let replica = self.node.inner.consensus.replica();
-        let (holes, forgotten) = replica.read(|machine| {
-            let holes: Vec<_> =
-                machine.holes(&self.selection, self.position).map(|(name, hole)| (name.clone(), hole)).collect();
-            (holes, !self.selection.patterns.is_empty() && machine.forgot_deletions_after(self.position))
-        });
+        let (holes, forgotten) = self.holes();
         let (mut evicted, mut recreated, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
         for (topic, hole) in holes {
             let told = self.announced.insert(topic.clone(), hole).unwrap_or_default();
@@ -354,6 +350,23 @@ impl Stream {
         }
     }
 
+    /// What is missing after [`Self::position`], and whether topics may be missing whose names nobody remembers.
+    fn holes(&self) -> (Vec<(TopicName, Hole)>, bool) {
+        self.node.inner.consensus.replica().read(|machine| match &self.tails {
+            None => {
+                let holes = machine.holes(&self.selection, self.position);
+                let forgotten = !self.selection.patterns.is_empty() && machine.forgot_deletions_after(self.position);
+                (holes.map(|(name, hole)| (name.clone(), hole)).collect(), forgotten)
+            }
+            Some(tails) => {
+                let hole = |(name, from): (&TopicName, &Position)| {
+                    Some((name.clone(), machine.hole(name, self.position.max(*from))?))
+                };
+                (tails.iter().filter_map(hole).collect(), false)
+            }
+        })
+    }
+
     fn announce_gap(&mut self, requested: Cursor, reason: GapReason, topics: &[TopicName]) {
         let first = self.node.inner.consensus.replica().read(|machine| {
             let first = machine.first(&self.selection, self.position, machine.position());
@@ -376,7 +389,7 @@ impl Stream {
         if self.spoken.elapsed() >= keep_alive {
             let quiet = match self.phase {
                 Phase::Live => self.subscription.quiet_position().filter(|quiet| *quiet > self.position),
-                Phase::Waiting { .. } | Phase::Tail { .. } | Phase::History { .. } => None,
+                Phase::Waiting { .. } | Phase::History { .. } => None,
             };
             match quiet {
                 Some(quiet) => {

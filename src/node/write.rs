@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Node;
 use crate::consensus::{ProposeError, Proposed};
-use crate::domain::{Message, NewMessage, Retention, RetentionChange, TopicName};
+use crate::domain::{LogIndex, Message, NewMessage, Retention, RetentionChange, TopicName};
 use crate::state::{Command, EncodedCommand, Outcome, Published, Refusal, Reply, TopicInfo};
 
 /// Why a write was not acknowledged.
@@ -36,7 +36,7 @@ pub enum WriteError {
 pub enum Created {
     /// It was created.
     New(TopicInfo),
-    /// It was there before, with the same settings.
+    /// It was there before, and keeps what was asked for.
     Existing(TopicInfo),
 }
 
@@ -53,17 +53,18 @@ pub struct Stored {
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 impl Node {
-    /// Creates a topic.
+    /// Creates a topic that keeps what `retention` says, and `default` where that says nothing.
     ///
     /// # Errors
     /// Refused if the topic exists with other settings; see [`WriteError`] for the rest.
     pub async fn create_topic(
         &self,
         name: TopicName,
-        retention: Retention,
+        retention: RetentionChange,
+        default: Retention,
         deadline: Instant,
     ) -> Result<Created, WriteError> {
-        match self.write(&Command::CreateTopic { name, retention }, true, deadline).await? {
+        match self.write(&Command::CreateTopic { name, retention, default }, true, deadline).await? {
             Reply::TopicCreated(info) => Ok(Created::New(info)),
             Reply::TopicExists(info) => Ok(Created::Existing(info)),
             reply => unreachable!("a creation is not answered {reply:?}"),
@@ -130,7 +131,7 @@ impl Node {
             let attempt = timeout_at(deadline, self.propose(encoded.clone(), deadline)).await;
             match attempt {
                 Ok(Ok(proposed)) => {
-                    let applied = timeout_at(deadline, self.applied(proposed.index)).await;
+                    let applied = timeout_at(deadline, self.applied(Some(proposed.index))).await;
                     applied.map_err(|_| unknown())?;
                     let outcome: Outcome = proposed.outcomes.into_iter().next().expect("each command has an outcome");
                     return outcome.map_err(WriteError::Refused);
@@ -162,10 +163,11 @@ impl Node {
         let _ = tokio::time::timeout(RETRY_AFTER, changed).await;
     }
 
-    async fn applied(&self, index: crate::domain::LogIndex) {
+    /// Waits until this node has applied that.
+    pub(super) async fn applied(&self, index: Option<LogIndex>) {
         let mut progress = self.inner.consensus.progress();
         // The sender lives as long as the replica, which this node holds.
-        let _ = progress.wait_for(|progress| progress.index >= Some(index)).await;
+        let _ = progress.wait_for(|progress| progress.index >= index).await;
     }
 }
 

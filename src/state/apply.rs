@@ -46,7 +46,7 @@ impl Machine {
 
     fn execute(&mut self, command: Command, window: KeyWindow, events: &mut Vec<Event>) -> Outcome {
         match command {
-            Command::CreateTopic { name, retention } => self.create_topic(&name, retention, events),
+            Command::CreateTopic { name, retention, default } => self.create_topic(&name, retention, default, events),
             Command::ChangeRetention { name, change } => self.change_retention(&name, change, window),
             Command::DeleteTopic { name } => self.delete_topic(name, events),
             Command::Publish { topic, messages, create } => self.publish(&topic, messages, create, window, events),
@@ -58,11 +58,19 @@ impl Machine {
         }
     }
 
-    fn create_topic(&mut self, name: &TopicName, retention: Retention, events: &mut Vec<Event>) -> Outcome {
+    fn create_topic(
+        &mut self,
+        name: &TopicName,
+        wanted: RetentionChange,
+        default: Retention,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
         match self.topics.get(name) {
-            Some(topic) if topic.retention == retention => Ok(Reply::TopicExists(topic.info())),
+            Some(topic) if topic.retention == wanted.applied_to(topic.retention) => {
+                Ok(Reply::TopicExists(topic.info()))
+            }
             Some(topic) => Err(Refusal::TopicExists { existing: topic.retention }),
-            None => Ok(Reply::TopicCreated(self.create(name, retention, events).info())),
+            None => Ok(Reply::TopicCreated(self.create(name, wanted.applied_to(default), events).info())),
         }
     }
 

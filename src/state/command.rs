@@ -9,7 +9,7 @@ use super::codec::{self, CodecError};
 use crate::domain::{NewMessage, Retention, RetentionChange, TopicName};
 
 /// The version that the bytes of commands and entries start with.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// One change of the state. New variants go to the end and raise the version of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +18,10 @@ pub enum Command {
     CreateTopic {
         /// Its name.
         name: TopicName,
-        /// What it keeps.
-        retention: Retention,
+        /// What its creator says of what it keeps. One that exists must keep just that.
+        retention: RetentionChange,
+        /// What it keeps where its creator says nothing.
+        default: Retention,
     },
     /// Changes what a topic keeps, and evicts what it no longer does.
     ChangeRetention {

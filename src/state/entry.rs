@@ -66,7 +66,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Headers, IdempotencyKey, JsonText, NewMessage, Retention, TopicName};
+    use crate::domain::{Headers, IdempotencyKey, JsonText, NewMessage, Retention, RetentionChange, TopicName};
 
     fn entry() -> Entry {
         let topic = TopicName::parse("orders:1").expect("a name");
@@ -77,7 +77,11 @@ mod tests {
             time: Timestamp::from_millis(1_000),
             key_window: KeyWindow { max_age_ms: 600_000, max_keys: 7 },
             commands: vec![
-                Command::CreateTopic { name: topic.clone(), retention: Retention::default() },
+                Command::CreateTopic {
+                    name: topic.clone(),
+                    retention: RetentionChange::default(),
+                    default: Retention::default(),
+                },
                 Command::Publish { topic, messages: vec![message], create: None },
                 Command::AllotNode,
                 Command::Tick,
@@ -104,14 +108,14 @@ mod tests {
         assert_eq!(Entry::join(time, key_window, &travelled), entry().encode());
     }
 
-    /// The bytes of version 1. If this fails, logs on disk can no longer be read: raise the version.
+    /// The bytes of version 2. If this fails, logs on disk can no longer be read: raise the version.
     #[test]
-    fn version_1_keeps_its_bytes() {
+    fn version_2_keeps_its_bytes() {
         assert_eq!(
             hex(&entry().encode()),
             concat!(
-                "01e807c0cf240704",
-                "00086f72646572733a31e80780808008",
+                "02e807c0cf240704",
+                "00086f72646572733a31000000e80780808008",
                 "80a305",
                 "03086f72646572733a3101035b315d027b7d0001016b",
                 "db77acc8f384a99366be185f5892ca21",
@@ -129,7 +133,10 @@ mod tests {
             assert!(Entry::decode(&good[..length]).is_err(), "cut to {length} bytes");
         }
         assert_eq!(Entry::decode(&[good.as_ref(), &[0]].concat()), Err(CodecError::Trailing { bytes: 1 }));
-        assert_eq!(Entry::decode(&[2, 0]), Err(CodecError::Version { found: 2, expected: 1 }));
-        assert!(EncodedCommand::parse(Bytes::from_static(&[1, 99])).is_err());
+        assert_eq!(
+            Entry::decode(&[VERSION + 1, 0]),
+            Err(CodecError::Version { found: VERSION + 1, expected: VERSION })
+        );
+        assert!(EncodedCommand::parse(Bytes::from_static(&[VERSION, 99])).is_err());
     }
 }

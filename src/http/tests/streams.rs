@@ -139,6 +139,40 @@ async fn the_head_of_a_stream_is_that_of_the_stream() {
 }
 
 #[tokio::test]
+async fn what_is_evicted_from_a_tail_that_is_being_read_is_told() {
+    let api = Api::with_topics(&["t"]).await;
+    // Several pages.
+    let line = format!("{{\"value\":\"{}\"}}\n", "x".repeat(1024));
+    api.post_lines("/topics/t", line.repeat(300)).await;
+    let mut body = open(&api, "/sse?topic=t&tail=200", None).await;
+    let first = next(&mut body).await;
+    assert!(first.contains(r#""seq":101,"#) && !first.contains("event: repl."), "{first}");
+    assert!(!first.contains(r#""seq":250,"#), "one page");
+
+    api.patch("/topics/t", r#"{"retention":{"maxMessages":10}}"#).await;
+    let rest = until(&mut body, "event: repl.ready\n").await;
+    let (before, after) = rest.split_once("event: repl.gap\n").expect("a gap");
+    assert!(!before.contains(r#""seq":"#), "before the next message");
+    assert!(after.contains(r#""seq":291,"#) && !after.contains(r#""seq":290,"#), "{after}");
+}
+
+#[tokio::test]
+async fn a_tail_holds_no_word_of_what_was_gone_before() {
+    let api = Api::with_topics(&["t", "u"]).await;
+    api.post("/topics/u", r#"{"value":0}"#).await;
+    api.delete("/topics/t").await;
+    api.post("/topics", r#"{"name":"t","retention":{"maxMessages":2}}"#).await;
+    for value in 1..=3 {
+        api.post("/topics/t", format!("{{\"value\":{value}}}")).await;
+    }
+    let mut body = open(&api, "/sse?topic=t&topic=u&tail=5", None).await;
+    let text = until(&mut body, "event: repl.ready\n").await;
+    let values: Vec<_> = text.lines().filter_map(|line| line.split_once("\"value\":")?.1.chars().next()).collect();
+    assert_eq!(values, ['0', '2', '3'], "{text}");
+    assert!(!text.contains("repl.gap") && !text.contains("repl.topic"), "{text}");
+}
+
+#[tokio::test]
 async fn a_stop_ends_streams_between_events_and_open_streams_are_counted() {
     let app = app(Options::default()).await;
     let stop = app.stop.clone();

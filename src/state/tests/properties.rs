@@ -45,7 +45,9 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        2 => (name(), retention()).prop_map(|(name, retention)| Command::CreateTopic { name, retention }),
+        2 => (name(), retention(), change()).prop_map(|(name, default, retention)| {
+            Command::CreateTopic { name, retention, default }
+        }),
         1 => (name(), change()).prop_map(|(name, change)| Command::ChangeRetention { name, change }),
         1 => name().prop_map(|name| Command::DeleteTopic { name }),
         8 => (name(), prop::collection::vec(message(), 0..4), prop::option::of(retention()))

@@ -67,14 +67,10 @@ impl goldenscript::Runner for Runner {
         match command.name.as_str() {
             "at" => self.clock_ms = args.position(0)?.get(),
             "window" => self.window = KeyWindow { max_age_ms: args.number("age_ms")?, max_keys: args.number("keys")? },
-            "create" => return self.apply(Command::CreateTopic { name: args.topic()?, retention: args.retention()? }),
+            "create" => return self.apply(create(args.topic()?, args.retention()?)),
             "retain" => {
-                let change = RetentionChange {
-                    max_messages: args.option("messages")?,
-                    max_bytes: args.option("bytes")?,
-                    max_age_seconds: args.option("age")?,
-                };
-                return self.apply(Command::ChangeRetention { name: args.topic()?, change });
+                let (name, change) = (args.topic()?, args.retention()?);
+                return self.apply(Command::ChangeRetention { name, change });
             }
             "delete" => return self.apply(Command::DeleteTopic { name: args.topic()? }),
             // A message is a value, or key=value. Its size is that of the value as JSON and 2 bytes of empty headers.
@@ -90,7 +86,7 @@ impl goldenscript::Runner for Runner {
                 let (prefix, count) = (args.topic()?, args.number("count")?);
                 for number in 0..count {
                     let name = TopicName::parse(&format!("{prefix}{number}"))?;
-                    self.apply(Command::CreateTopic { name: name.clone(), retention: Retention::default() })?;
+                    self.apply(create(name.clone(), RetentionChange::default()))?;
                     self.apply(Command::DeleteTopic { name })?;
                 }
             }
@@ -233,13 +229,12 @@ impl Args<'_> {
         Ok(self.option(wanted)?.ok_or_else(|| format!("{wanted}= is missing"))?)
     }
 
-    fn retention(&self) -> Fallible<Retention> {
-        let change = RetentionChange {
+    fn retention(&self) -> Fallible<RetentionChange> {
+        Ok(RetentionChange {
             max_messages: self.option("messages")?,
             max_bytes: self.option("bytes")?,
             max_age_seconds: self.option("age")?,
-        };
-        Ok(change.applied_to(Retention::default()))
+        })
     }
 
     /// Names and patterns: what holds a `*` is a pattern.
@@ -258,6 +253,10 @@ impl Args<'_> {
         }
         Ok(selection)
     }
+}
+
+fn create(name: TopicName, retention: RetentionChange) -> Command {
+    Command::CreateTopic { name, retention, default: Retention::default() }
 }
 
 fn message(arg: &Argument) -> Fallible<NewMessage> {
