@@ -1,0 +1,84 @@
+import {fault} from './answer.js'
+import {persist} from './attempt.js'
+import {wait} from './clock.js'
+import type {Context} from './context.js'
+import {ReplError, UnavailableError} from './error.js'
+
+/** A request to whichever node answers. Only for what may be done twice. */
+export interface Request {
+  readonly path: string
+  /** Default `GET`. */
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  /** Gives up. What was asked for may be done all the same. */
+  readonly signal?: AbortSignal | undefined
+  /** For how long it is tried, in milliseconds. Default 30,000: longer than a cluster needs for another leader. */
+  readonly patienceMs?: number | undefined
+}
+
+/** What a node answered. */
+export interface Answer {
+  readonly status: number
+  /** The JSON of its body; `undefined` if it had none. */
+  readonly body: unknown
+}
+
+/**
+ * Asks until a node answers, another one each time.
+ *
+ * @throws {RefusedError} It will be refused however often it is asked.
+ * @throws {UnavailableError} No node answered in time. What was asked for may be done all the same.
+ * @throws The signal's reason.
+ */
+export function request(context: Context, {patienceMs = 30_000, ...wanted}: Request): Promise<Answer> {
+  const {clock} = context
+  const {signal} = wanted
+  const deadline = clock.now() + patienceMs
+  return persist(context, {
+    attempt: async (url, token, served) => {
+      signal?.throwIfAborted()
+      const answer = await ask(context, url, token, wanted)
+      served()
+      return answer
+    },
+    pause: (ms, error) => {
+      signal?.throwIfAborted()
+      if (clock.now() + ms > deadline) throw error
+      return wait(clock, ms, signal)
+    },
+  })
+}
+
+/** Asks one node, once. */
+export async function ask(context: Context, url: string, token: string | undefined, request: Request): Promise<Answer> {
+  const {fetch, clock, answerMs} = context
+  const {method = 'GET', path, headers, body, signal} = request
+  const abort = new AbortController()
+  const stop = (): void => abort.abort()
+  const cancel = clock.after(answerMs, stop)
+  signal?.addEventListener('abort', stop)
+  try {
+    const response = await fetch(url + path, {
+      method,
+      headers: {...headers, ...authorization(token)},
+      body: body ?? null,
+      signal: abort.signal,
+    })
+    if (!response.ok) throw await fault(response, clock)
+    const text = await response.text()
+    return {status: response.status, body: text ? JSON.parse(text) : undefined}
+  } catch (error) {
+    if (error instanceof ReplError) throw error
+    const trouble = error instanceof SyntaxError ? 'not-a-broker' : abort.signal.aborted ? 'timeout' : 'unreachable'
+    throw new UnavailableError(trouble, `${error}`, error)
+  } finally {
+    cancel()
+    signal?.removeEventListener('abort', stop)
+  }
+}
+
+/** The headers that say who asks. */
+export function authorization(token: string | undefined): Record<string, string> {
+  return token ? {Authorization: `Bearer ${token}`} : {}
+}

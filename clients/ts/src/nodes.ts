@@ -1,0 +1,102 @@
+import type {Clock} from './clock.js'
+import {UnavailableError} from './error.js'
+import type {Cluster} from './message.js'
+
+/** Where the broker is: an address, several, or what finds them. */
+export type UrlSource =
+  string | readonly string[] | (() => string | readonly string[] | Promise<string | readonly string[]>)
+
+/** A node that may be asked. */
+export interface Node {
+  readonly url: string
+  /** In a row. */
+  failures: number
+  /** It is left alone until then. */
+  notBefore: number
+  /** Its connections, as far as known. */
+  load: number
+}
+
+/**
+ * Which nodes there are, and which to take. Of two that were drawn at random the less loaded one is taken: clients that
+ * all know the same must not all run to the same node. One that fails is left alone for a while.
+ */
+export interface Nodes {
+  /** The node to ask next. If all are left alone it is the one that may be asked first. */
+  choose(preferred?: readonly string[]): Promise<Node>
+  /** It did not serve, and does not want to be asked again before. */
+  failed(node: Node, retryMs: number): void
+  served(node: Node): void
+  /** It wants its clients to be elsewhere. */
+  avoid(url: string, ms: number): void
+  /** Something has changed, such as the network: every node may be asked at once. */
+  forgive(): void
+  /**
+   * What a node tells of its cluster. Members are used only if the addresses given are such themselves: else these lead
+   * to something that stands in front of the cluster, and that is the way to go.
+   */
+  learn(cluster: Cluster): void
+}
+
+export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failures: number) => number): Nodes {
+  let known: Node[] = []
+  let given: string[] = []
+  let finding: Promise<void> | undefined
+
+  const know = (urls: readonly string[]): void => {
+    known = [...new Set(urls)].map(
+      (url) => known.find((node) => node.url === url) ?? {url, failures: 0, notBefore: 0, load: 0},
+    )
+  }
+
+  const find = async (): Promise<void> => {
+    try {
+      given = [typeof source === 'function' ? await source() : source].flat().map(normal)
+      know(given)
+    } catch (error) {
+      finding = undefined
+      throw new UnavailableError('no-way', 'no address of a broker', error)
+    }
+  }
+
+  const draw = (nodes: readonly Node[]): Node | undefined => nodes[Math.floor(clock.random() * nodes.length)]
+
+  return {
+    async choose(preferred = []) {
+      await (finding ??= find())
+      const free = known.filter(({notBefore}) => notBefore <= clock.now())
+      const wanted = free.filter(({url}) => preferred.includes(url))
+      const nodes = wanted[0] ? wanted : free
+      const one = draw(nodes)
+      if (one) {
+        const other = draw(nodes.filter((node) => node !== one)) ?? one
+        return other.load < one.load ? other : one
+      }
+      // None can be reached: the next time, look again where they are.
+      if (typeof source === 'function') finding = undefined
+      return known.reduce((first, node) => (node.notBefore < first.notBefore ? node : first))
+    },
+    failed(node, retryMs) {
+      node.notBefore = clock.now() + Math.max(retryMs, backoffMs(node.failures++))
+    },
+    served(node) {
+      node.failures = node.notBefore = 0
+    },
+    avoid(url, ms) {
+      for (const node of known) if (node.url === url) node.notBefore = clock.now() + ms
+    },
+    forgive() {
+      for (const node of known) node.notBefore = 0
+    },
+    learn({nodes}) {
+      const members = nodes.map(({clientUrl, state, connections}) => ({url: normal(clientUrl), state, connections}))
+      if (!members.some(({url}) => given.includes(url))) return
+      know([...given, ...members.filter(({state}) => state === 'up').map(({url}) => url)])
+      for (const node of known) node.load = members.find(({url}) => url === node.url)?.connections ?? 0
+    },
+  }
+}
+
+function normal(url: string): string {
+  return url.replace(/\/+$/, '')
+}

@@ -1,0 +1,55 @@
+import type {Cursor} from './cursor.js'
+import {matches} from './pattern.js'
+
+/** Topics by name, and patterns over names. */
+export interface Selection {
+  readonly topics: readonly string[]
+  readonly patterns: readonly string[]
+}
+
+/**
+ * Where a subscription starts: with what is published from now on, with the first message that is kept, behind a
+ * cursor, with the last so many messages of each topic, or at a time.
+ */
+export type From = 'now' | 'earliest' | {readonly after: Cursor} | {readonly last: number} | {readonly since: Date}
+
+/** Whether a topic belongs to a selection. */
+export function selects({topics, patterns}: Selection, topic: string): boolean {
+  return topics.includes(topic) || patterns.some((pattern) => matches(pattern, topic))
+}
+
+/** Whether a stream of `whole` has all that `part` selects. */
+export function covers(whole: Selection, part: Selection): boolean {
+  return (
+    part.topics.every((topic) => selects(whole, topic)) &&
+    part.patterns.every((pattern) => whole.patterns.includes(pattern))
+  )
+}
+
+/** All that these select. */
+export function union(several: Iterable<{readonly selection: Selection}>): Selection {
+  const all = [...several].map(({selection}) => selection)
+  return {
+    topics: [...new Set(all.flatMap(({topics}) => topics))],
+    patterns: [...new Set(all.flatMap(({patterns}) => patterns))],
+  }
+}
+
+/** What tells the starts of streams apart. Behind cursors several may start together: each knows what it has. */
+export function startKey(from: From): string {
+  return typeof from === 'object' && 'after' in from ? 'after' : JSON.stringify(from)
+}
+
+/** The path and query of a stream. */
+export function streamPath({topics, patterns}: Selection, from: From): string {
+  const [name, value] =
+    typeof from === 'string'
+      ? ['after', from]
+      : 'after' in from
+        ? ['after', from.after]
+        : 'last' in from
+          ? ['tail', from.last]
+          : ['after', from.since.toISOString()]
+  const names = [...topics.map((topic) => ['topic', topic]), ...patterns.map((pattern) => ['match', pattern])]
+  return `/sse?${new URLSearchParams([...names, [name, `${value}`]] as string[][])}`
+}

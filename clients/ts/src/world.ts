@@ -1,0 +1,17 @@
+/** The network came back; the page came back, from the cache or into view. */
+const CHANGES = ['online', 'pageshow', 'visibilitychange'] as const
+
+/**
+ * Listens to what says that connections may be dead, or possible again. `isNew`: those that are open can't be trusted.
+ * The answer ends it.
+ */
+export function listenToWorld(onChange: (isNew: boolean) => void): () => void {
+  // Servers have none of this.
+  const {addEventListener, removeEventListener} = globalThis as Partial<typeof globalThis>
+  const listener = (event: Event): void =>
+    onChange(event.type === 'online' || !!(event as PageTransitionEvent).persisted)
+  for (const change of CHANGES) addEventListener?.(change, listener)
+  return () => {
+    for (const change of CHANGES) removeEventListener?.(change, listener)
+  }
+}

@@ -1,0 +1,14 @@
+import {build} from 'esbuild'
+
+/** A file and all that it imports, as one script. */
+export async function bundle(file: string, options: {minify?: boolean; external?: string[]} = {}): Promise<string> {
+  const result = await build({
+    entryPoints: [new URL(`../../${file}`, import.meta.url).pathname],
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    write: false,
+    ...options,
+  })
+  return result.outputFiles[0]?.text ?? ''
+}
