@@ -1,7 +1,7 @@
-import {build} from 'esbuild'
+import {build, type BuildOptions} from 'esbuild'
 
 /** A file and all that it imports, as one script. */
-export async function bundle(file: string, options: {minify?: boolean; external?: string[]} = {}): Promise<string> {
+export async function bundle(file: string, options: BuildOptions = {}): Promise<string> {
   const result = await build({
     entryPoints: [new URL(`../../${file}`, import.meta.url).pathname],
     bundle: true,
@@ -10,5 +10,5 @@ export async function bundle(file: string, options: {minify?: boolean; external?
     write: false,
     ...options,
   })
-  return result.outputFiles[0]?.text ?? ''
+  return result.outputFiles?.[0]?.text ?? ''
 }
