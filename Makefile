@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos golden bench-publish bench-fanout bench-idle test-rust check-format check-lints \
+.PHONY: help run test verify fix chaos client-chaos golden bench-publish bench-fanout bench-idle test-rust check-format check-lints \
 	check-docs $(SUITES)
 
 help: ## List the targets
@@ -28,6 +28,9 @@ fix: ## Format, and mend what clippy can mend
 
 chaos: ## Publish 10,000 messages to three nodes while their leaders are killed, and check every promise
 	REPL_CHAOS_MESSAGES=10000 REPL_CHAOS_KILLS=5 $(CARGO) test --locked --test it chaos
+
+client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScript client, and check its sequence
+	REPL_CLIENT_KILLS=100 clients/ts/run tests/cluster.test.ts
 
 golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
 	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet

@@ -2,7 +2,7 @@ import {createContext, type Context} from './context.js'
 import type {Feed} from './feed.js'
 import {request, type Answer, type Request} from './http.js'
 import type {Acknowledgement, Message} from './message.js'
-import type {ClientOptions, TypedOptions} from './options.js'
+import type {ClientOptions, PlainOptions} from './options.js'
 import {publish, type PublishOptions} from './publish.js'
 import {check} from './schema.js'
 import type {ConnectionState} from './state.js'
@@ -78,7 +78,7 @@ export function createClient<const Given extends Schemas>(
   options: ClientOptions & {readonly topics: Given},
 ): Client<MapOf<Given>>
 /** A client; `createClient<{chat: ChatMessage}>(…)` types its topics. */
-export function createClient<Map extends TopicMap = TopicMap>(options: TypedOptions<Map>): Client<Map>
+export function createClient<Map extends TopicMap = TopicMap>(options: PlainOptions): Client<Map>
 export function createClient(options: ClientOptions): Client {
   const context = createContext(options)
   return assemble(options, context, createStreams(context))

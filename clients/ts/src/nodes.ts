@@ -52,6 +52,7 @@ export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failure
   const find = async (): Promise<void> => {
     try {
       given = [typeof source === 'function' ? await source() : source].flat().map(normal)
+      if (!given[0]) throw new Error('there is none')
       know(given)
     } catch (error) {
       finding = undefined

@@ -1,7 +1,7 @@
 import type {Clock} from './clock.js'
 import type {Gap} from './message.js'
 import type {UrlSource} from './nodes.js'
-import type {Schemas, TopicMap} from './topic-map.js'
+import type {Schemas} from './topic-map.js'
 import type {TokenSource} from './token.js'
 
 /** How a client finds the broker, and behaves. All times are in milliseconds. */
@@ -31,5 +31,5 @@ export interface ClientOptions {
   readonly clock?: Clock
 }
 
-/** The options of a client whose topics are typed by a map instead of schemas. */
-export type TypedOptions<Map extends TopicMap> = ClientOptions & {readonly topics?: undefined; readonly _map?: Map}
+/** The options of a client without schemas. */
+export type PlainOptions = ClientOptions & {readonly topics?: undefined}

@@ -65,7 +65,8 @@ export function subscribe(
   /** who waits for one, and the stream that waits for him. */
   let [wake, relieve] = [(): void => {}, (): void => {}]
   let end: ReplError | true | undefined
-  let [resolve, reject] = [(): void => {}, (_: ReplError): void => {}]
+  let resolve!: () => void
+  let reject!: (error: ReplError) => void
   const ready = new Promise<void>((...settle) => ([resolve, reject] = settle))
   // Not everybody waits for it, and who does not hears of the end elsewhere.
   ready.catch(() => {})

@@ -42,7 +42,7 @@ export function createTokens(source: TokenSource | undefined, clock: Clock): Tok
       // The present one serves until it is refused, and whoever is refused asks again.
       cancel = clock.after(Math.max(leftMs * RENEW_AFTER, RENEW_MS_MIN), () => void renew('expiring').catch(() => {}))
     }
-    if (before && token !== before) tokens.onRenewed()
+    if (reason === 'expiring' && token !== before) tokens.onRenewed()
     return token
   }
 

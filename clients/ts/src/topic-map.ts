@@ -42,7 +42,7 @@ export type InputOf<Map extends TopicMap, Name extends string> =
   Entry<Map, Name> extends infer Found ? (Found extends Schema<infer Input, infer _> ? Input : Found) : never
 
 /** Schemas by topic or pattern. What has none is taken as it comes. */
-export type Schemas = Readonly<Record<string, Schema<never, unknown>>>
+export type Schemas = Readonly<Record<string, Schema>>
 
 /** The types that schemas give to topics. */
 export type MapOf<Given extends Schemas> = {[Key in keyof Given]: Given[Key]}
@@ -51,5 +51,5 @@ export type MapOf<Given extends Schemas> = {[Key in keyof Given]: Given[Key]}
 export function schemaOf(schemas: Schemas | undefined, topic: string): Schema | undefined {
   if (!schemas) return undefined
   const key = topic in schemas ? topic : Object.keys(schemas).find((pattern) => matches(pattern, topic))
-  return key === undefined ? undefined : (schemas[key] as unknown as Schema)
+  return key === undefined ? undefined : schemas[key]
 }

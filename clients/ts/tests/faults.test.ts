@@ -5,8 +5,7 @@ import {
   RefusedError,
   UnavailableError,
   type Client,
-  type TypedOptions,
-  type TopicMap,
+  type PlainOptions,
   type ConnectionState,
   type Message,
 } from '../src/index.js'
@@ -14,10 +13,7 @@ import {until} from './support/cluster.js'
 import {answer, frame, message, open, ready, Scripted, type Exchange} from './support/scripted.js'
 
 /** A client of the scripted server that is quick about everything. */
-function connect(
-  server: Scripted,
-  options: Partial<TypedOptions<TopicMap>> = {},
-): Client & {states: ConnectionState[]} {
+function connect(server: Scripted, options: Partial<PlainOptions> = {}): Client & {states: ConnectionState[]} {
   const client = createClient({
     url: server.url,
     backoffMinMs: 1,

@@ -6,6 +6,8 @@ import {connect, createServer} from 'node:net'
  * takes it. It knows nothing of HTTP.
  */
 export class Balancer {
+  /** Where clients connect. */
+  url = ''
   #ports
   #next = 0
   #server = createServer((client) => this.#forward(client))

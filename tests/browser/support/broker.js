@@ -67,6 +67,13 @@ export class Broker {
     await once(this.#process, 'exit')
   }
 
+  /** Asks the process to end, and waits until it has. */
+  async stop() {
+    const ended = once(this.#process, 'exit')
+    this.#process.kill('SIGTERM')
+    await ended
+  }
+
   #log() {
     return readFileSync(join(this.#dir, 'log'), 'utf8').split('\n').slice(-20).join('\n')
   }

@@ -3,6 +3,7 @@ import {
   createElement,
   useCallback,
   useContext,
+  useEffect,
   useMemo,
   useSyncExternalStore,
   type FunctionComponent,
@@ -67,12 +68,12 @@ export function useTopic<Map extends TopicMap = TopicMap, Name extends TopicOf<M
 ): TopicView<MessageOf<Map, Name>, InputOf<Map, Name>> {
   const client = useClient<Map>()
   const start = JSON.stringify(options.from ?? {last: Math.min(keep, LAST_MAX)})
-  // The other options may be made anew for each rendering: the latest are used.
   const store: TopicStore = useMemo(
     () => createTopicStore(client as Client, topic, keep, start),
     [client, topic, keep, start],
   )
-  store.options = options
+  // They may be made anew for each rendering: the latest are used.
+  useEffect(() => store.tell(options))
   const view = useSyncExternalStore(store.subscribe, store.view, store.emptyView)
   const publish = useCallback((value: InputOf<Map, Name>) => client.publish(topic, value), [client, topic])
   return {...view, publish} as TopicView<MessageOf<Map, Name>, InputOf<Map, Name>>

@@ -1,4 +1,4 @@
-import type {Client, From, Gap, Message, SubscribeOptions, Subscription} from '../index.js'
+import type {Client, From, Gap, Message, ReplError, SubscribeOptions, Subscription} from '../index.js'
 
 /** What is shown: another object whenever it is something else. */
 export interface View {
@@ -9,8 +9,8 @@ export interface View {
 
 /** The last messages of one topic, in the form in which React reads what is outside of it. */
 export interface TopicStore {
-  /** Callbacks for what is not shown. */
-  options: SubscribeOptions
+  /** From now on these callbacks are told of what is not shown. */
+  tell(options: SubscribeOptions): void
   subscribe(onChange: () => void): () => void
   view(): View
   emptyView(): View
@@ -21,6 +21,7 @@ const EMPTY: View = {messages: [], isReady: false, gap: undefined}
 export function createTopicStore(client: Client, topic: string, keep: number, start: string): TopicStore {
   const listeners = new Set<() => void>()
   let subscription: Subscription | undefined
+  let options: SubscribeOptions = {}
   let view = EMPTY
   let isTold = true
 
@@ -42,10 +43,10 @@ export function createTopicStore(client: Client, topic: string, keep: number, st
       from: cursor ? {after: cursor} : parseFrom(start),
       onGap(gap) {
         change({gap})
-        store.options.onGap?.(gap)
+        options.onGap?.(gap)
       },
-      onDeleted: (name) => store.options.onDeleted?.(name),
-      ...(store.options.onError ? {onError: (error) => store.options.onError?.(error)} : {}),
+      onDeleted: (name) => options.onDeleted?.(name),
+      ...(options.onError ? {onError: (error: ReplError) => options.onError?.(error)} : {}),
     })
     opened.ready.then(
       () => change({isReady: true}),
@@ -54,8 +55,10 @@ export function createTopicStore(client: Client, topic: string, keep: number, st
     return opened
   }
 
-  const store: TopicStore = {
-    options: {},
+  return {
+    tell(next) {
+      options = next
+    },
     subscribe(onChange) {
       listeners.add(onChange)
       subscription ??= open()
@@ -69,7 +72,6 @@ export function createTopicStore(client: Client, topic: string, keep: number, st
     view: () => view,
     emptyView: () => EMPTY,
   }
-  return store
 }
 
 /** Reads what went through JSON. */

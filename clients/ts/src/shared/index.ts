@@ -1,6 +1,6 @@
 import {assemble, createClient, type Client} from '../client.js'
 import {createContext} from '../context.js'
-import type {ClientOptions, TypedOptions} from '../options.js'
+import type {ClientOptions, PlainOptions} from '../options.js'
 import {randomKey} from '../publish.js'
 import type {MapOf, Schemas, TopicMap} from '../topic-map.js'
 import {link} from './link.js'
@@ -28,11 +28,9 @@ export interface SharedOptions {
 export function createSharedClient<const Given extends Schemas>(
   options: ClientOptions & SharedOptions & {readonly topics: Given},
 ): Client<MapOf<Given>>
-export function createSharedClient<Map extends TopicMap = TopicMap>(
-  options: TypedOptions<Map> & SharedOptions,
-): Client<Map>
+export function createSharedClient<Map extends TopicMap = TopicMap>(options: PlainOptions & SharedOptions): Client<Map>
 export function createSharedClient(options: ClientOptions & SharedOptions): Client {
-  if (!globalThis.navigator?.locks) return createClient(options as TypedOptions<TopicMap>)
+  if (!globalThis.navigator?.locks) return createClient(options as PlainOptions)
   const {url, name = `repl ${typeof url === 'function' ? '' : [url].flat().join(' ')}`, worker = findWorker} = options
   const context = createContext(options)
   const abort = new AbortController()

@@ -15,7 +15,8 @@ export interface Remote extends Feed {
 export function createRemote(options: ClientOptions, onClose: () => void): Remote {
   const subscribers = new Map<number, Subscriber>()
   const listeners = new Set<(state: ConnectionState) => void>()
-  let [post, hub, count] = [(_: ToHub): void => {}, '', 0]
+  let post: (message: ToHub) => void = () => {}
+  let [hub, count] = ['', 0]
   let state: ConnectionState = {kind: 'idle'}
 
   const become = (next: ConnectionState): void => {

@@ -10,13 +10,12 @@ import {
   type Client,
   type ConnectionState,
   type Message,
-  type TypedOptions,
-  type TopicMap,
+  type PlainOptions,
 } from '../../src/index.js'
 
 /** What a scenario is given: any runtime has it. */
 export interface Surroundings {
-  readonly createClient: (options: TypedOptions<TopicMap>) => Client
+  readonly createClient: (options: PlainOptions) => Client
   /** A real node. */
   readonly url: string
 }

@@ -1,0 +1,34 @@
+# For the `run` of a suite in Node.js, from its folder: `set_up <its name>` makes sure of Node.js, packages, a browser and a
+# broker. Without Node.js it ends the suite; without the rest it sets NO_BROWSER to why, or says what went wrong.
+
+NODE_MIN=20
+export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+
+install_chromium() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
+  echo "installing chromium"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
+} >&2
+
+# Prints why there is no browser to test with, or nothing.
+missing() {
+  [ -x "$CHROMIUM" ] || install_chromium || true
+  [ -x "$CHROMIUM" ] || echo "there is no $CHROMIUM; install Chromium, or set CHROMIUM to its path"
+  [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent >&2 || echo "npm ci failed"
+}
+
+set_up() {
+  if ! command -v node >/dev/null || [ "$(node -p 'parseInt(process.versions.node)')" -lt "$NODE_MIN" ]; then
+    echo "$1: SKIPPED: they need Node.js $NODE_MIN or newer"
+    exit
+  fi
+  NO_BROWSER=$(missing)
+  if [ -n "$NO_BROWSER" ]; then
+    echo "$1: SKIPPING the tests with a browser: $NO_BROWSER"
+    export NO_BROWSER
+  fi
+  if [ -z "${PROGRAM:-}" ]; then
+    (cd ../.. && cargo build --locked --quiet)
+    export PROGRAM=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}/debug/repl
+  fi
+}
