@@ -12,7 +12,7 @@ import {
   schemaOf,
   type InputOf,
   type MapOf,
-  type Names,
+  type NamesOf,
   type PatternOf,
   type Schemas,
   type TopicMap,
@@ -21,16 +21,16 @@ import {
 } from './topic-map.js'
 
 /** The topics whose messages a subscription may bring. */
-type Named<W> = W extends string
+export type NamedIn<W> = W extends string
   ? W
   : W extends readonly (infer Name extends string)[]
     ? Name
     : W extends {readonly match: infer Patterns}
-      ? Names<Extract<Patterns extends readonly (infer Each)[] ? Each : Patterns, string>> | Listed<W>
+      ? NamesOf<Extract<Patterns extends readonly (infer Each)[] ? Each : Patterns, string>> | ListedIn<W>
       : string
 
 /** The topics that stand beside patterns. */
-type Listed<W> = W extends {readonly topics: infer Topics} ? Named<Topics> : never
+export type ListedIn<W> = W extends {readonly topics: infer Topics} ? NamedIn<Topics> : never
 
 /** The message of a topic. */
 export type MessageOf<Map extends TopicMap, Name extends string> = Message<ValueOf<Map, Name>, Name>
@@ -47,14 +47,14 @@ export interface Client<Map extends TopicMap = TopicMap> {
   /** Calls back with each message. */
   subscribe<const W extends Wanted<TopicOf<Map>, PatternOf<Map>>>(
     wanted: W,
-    handler: (message: MessageOf<Map, Named<W>>) => void,
+    handler: (message: MessageOf<Map, NamedIn<W>>) => void,
     options?: SubscribeOptions,
   ): Subscription
   /** To be read with `for await`. A reader who is slow slows down the whole stream, and loses nothing. */
   subscribe<const W extends Wanted<TopicOf<Map>, PatternOf<Map>>>(
     wanted: W,
     options?: SubscribeOptions,
-  ): MessageStream<MessageOf<Map, Named<W>>>
+  ): MessageStream<MessageOf<Map, NamedIn<W>>>
   /** Publishes a message: sends it, under one key, until it is stored or refused. */
   publish<Name extends TopicOf<Map>>(
     topic: Name,

@@ -64,6 +64,7 @@ export function subscribe(
   const queue: Message[] = []
   /** who waits for one, and the stream that waits for him. */
   let [wake, relieve] = [(): void => {}, (): void => {}]
+  let room: Promise<void> | undefined
   let end: ReplError | true | undefined
   let resolve!: () => void
   let reject!: (error: ReplError) => void
@@ -95,8 +96,11 @@ export function subscribe(
       // Who reads a loop is told there.
       if (error && (handler || options.onError)) onError(error)
     },
-    drained: () =>
-      queue.length < WAITING_MAX || end ? undefined : new Promise<void>((drained) => (relieve = drained)),
+    drained() {
+      if (queue.length < WAITING_MAX || end) return undefined
+      // One for all streams that wait.
+      return (room ??= new Promise((resolve) => (relieve = resolve)))
+    },
   }
 
   const close = (why: ReplError | true): void => {
@@ -117,6 +121,7 @@ export function subscribe(
     try {
       for (;;) {
         for (let message; (message = queue.shift());) yield message
+        room = undefined
         relieve()
         if (end) {
           if (end !== true) throw end

@@ -8,20 +8,20 @@ import type {Schema} from './schema.js'
 export type TopicMap = Record<string, unknown>
 
 /** The names for which a key of a map stands, as far as types can say it. */
-export type Names<Key extends string> = Key extends `${infer Head}:**`
+export type NamesOf<Key extends string> = Key extends `${infer Head}:**`
   ? `${Head}:${string}`
   : Key extends '*' | '**'
     ? string
     : Key extends `*:${infer Tail}`
-      ? `${string}:${Names<Tail>}`
+      ? `${string}:${NamesOf<Tail>}`
       : Key extends `${infer Head}:*:${infer Tail}`
-        ? `${Head}:${string}:${Names<Tail>}`
+        ? `${Head}:${string}:${NamesOf<Tail>}`
         : Key extends `${infer Head}:*`
           ? `${Head}:${string}`
           : Key
 
 /** The topics that a client with this map may name. */
-export type TopicOf<Map extends TopicMap> = {[Key in keyof Map & string]: Names<Key>}[keyof Map & string]
+export type TopicOf<Map extends TopicMap> = {[Key in keyof Map & string]: NamesOf<Key>}[keyof Map & string]
 
 /** The patterns that stand in this map. */
 export type PatternOf<Map extends TopicMap> = string extends keyof Map
@@ -29,17 +29,17 @@ export type PatternOf<Map extends TopicMap> = string extends keyof Map
   : Extract<keyof Map & string, '*' | '**' | `${string}*${string}`>
 
 /** What stands in a map for a topic: under its very name, else under the patterns that match it. */
-type Entry<Map extends TopicMap, Name extends string> = Name extends keyof Map
+export type EntryOf<Map extends TopicMap, Name extends string> = Name extends keyof Map
   ? Map[Name]
-  : {[Key in keyof Map & string]: Name extends Names<Key> ? Map[Key] : never}[keyof Map & string]
+  : {[Key in keyof Map & string]: Name extends NamesOf<Key> ? Map[Key] : never}[keyof Map & string]
 
 /** The values that a subscriber of a topic gets. */
 export type ValueOf<Map extends TopicMap, Name extends string> =
-  Entry<Map, Name> extends infer Found ? (Found extends Schema<infer _, infer Output> ? Output : Found) : never
+  EntryOf<Map, Name> extends infer Found ? (Found extends Schema<infer _, infer Output> ? Output : Found) : never
 
 /** The values that may be published to a topic. */
 export type InputOf<Map extends TopicMap, Name extends string> =
-  Entry<Map, Name> extends infer Found ? (Found extends Schema<infer Input, infer _> ? Input : Found) : never
+  EntryOf<Map, Name> extends infer Found ? (Found extends Schema<infer Input, infer _> ? Input : Found) : never
 
 /** Schemas by topic or pattern. What has none is taken as it comes. */
 export type Schemas = Readonly<Record<string, Schema>>

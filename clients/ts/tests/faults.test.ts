@@ -371,3 +371,38 @@ describe('a publish', () => {
     client.close()
   })
 })
+
+describe('a loop', () => {
+  test('that is slow slows the stream down, is no silence, and gets everything', async () => {
+    const server = await Scripted.start()
+    const count = 20_000
+    let isHeld = true
+    server.onStream = ({response}) => {
+      open(response)
+      response.write(ready(0))
+      const text = 'x'.repeat(1_000)
+      let position = 0
+      const write = (): void => {
+        while (position < count) if (!response.write(message(++position, 'news', text))) break
+        if (position < count) response.once('drain', write)
+        else isHeld = false
+      }
+      write()
+    }
+    const client = connect(server, {keepAliveMs: 50})
+    const loop = client.subscribe('news')[Symbol.asyncIterator]()
+    const first = await loop.next()
+    expect(first.value).toMatchObject({seq: 1})
+    // Longer than two keep-alives: the client reads nothing, and so hears nothing.
+    const since = performance.now()
+    await until('three keep-alives', () => performance.now() - since > 300)
+    expect([isHeld, server.streams.length, client.state.kind]).toEqual([true, 1, 'live'])
+    let last = 1
+    while (last < count) {
+      const {value} = await loop.next()
+      expect((value as Message).seq).toBe(++last)
+    }
+    await loop.return?.()
+    client.close()
+  })
+})
