@@ -9,6 +9,8 @@ import {
   type ConnectionState,
   type Message,
 } from '../src/index.js'
+import {systemClock} from '../src/clock.js'
+import {FakeClock} from './support/clock.js'
 import {until} from './support/cluster.js'
 import {answer, frame, message, open, ready, Scripted, type Exchange} from './support/scripted.js'
 
@@ -168,8 +170,8 @@ describe('a stream', () => {
   })
 
   test('follows repl.move to a node that is named, before the old one has closed it', async () => {
-    const [one, other] = [await Scripted.start(), await Scripted.start()]
-    const members = [one, other].map(({url}) => ({clientUrl: url, state: 'up', connections: 1}))
+    const [one, other, third] = [await Scripted.start(), await Scripted.start(), await Scripted.start()]
+    const members = [one, other, third].map(({url}) => ({clientUrl: url, state: 'up', connections: 1}))
     one.members = other.members = members
     one.onStream = ({response}) => {
       open(response)
@@ -184,13 +186,14 @@ describe('a stream', () => {
       for (let position = after + 1; position <= 3; position++) response.write(message(position))
       response.write(ready(3))
     }
-    const client = connect(one)
+    // Chance alone would take the third.
+    const client = connect(one, {clock: {...systemClock, random: () => 0.99}})
     const seen = collect(client)
     await until('three messages', () => seen.messages.length === 3)
     await until('the first stream to be closed', () => one.streams[0]?.response.closed)
     expect(values(seen)).toEqual([1, 2, 3])
     expect(client.states.filter(({kind}) => kind === 'offline')).toEqual([])
-    expect([one.streams.length, other.streams.length]).toEqual([1, 1])
+    expect([one, other, third].map(({streams}) => streams.length)).toEqual([1, 1, 0])
     client.close()
   })
 
@@ -258,6 +261,34 @@ describe('a stream', () => {
     const [first, second] = [{topics: ['news'], reason: 'retention'}, {topics: []}]
     expect(news.gaps).toMatchObject([first, second])
     expect(other.gaps).toMatchObject([second])
+    client.close()
+  })
+})
+
+describe('a clock', () => {
+  test('that is set, be it by years, changes nothing; a machine that slept opens its stream anew', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response}, count) => {
+      open(response)
+      response.write(count === 1 ? ready(0) : message(1) + ready(1))
+    }
+    const clock = new FakeClock()
+    const client = connect(server, {clock})
+    const seen = collect(client)
+    await until('a live stream', () => client.state.kind === 'live')
+    for (const years of [10, -20]) {
+      clock.setDate(clock.date() + years * 365 * 86_400_000)
+      clock.pass(500)
+    }
+    expect([client.state.kind, server.streams.length]).toEqual(['live', 1])
+    clock.sleep(3_600_000)
+    await until('the client to notice', () => client.state.kind === 'offline')
+    expect(client.state).toMatchObject({error: {code: 'stalled'}})
+    await until('a second stream', () => {
+      clock.pass(1_000)
+      return seen.messages.length === 1
+    })
+    expect(server.streams[1]?.url.searchParams.get('after')).toBe('aaaaaaaa-0')
     client.close()
   })
 })
@@ -402,6 +433,7 @@ describe('a loop', () => {
       const {value} = await loop.next()
       expect((value as Message).seq).toBe(++last)
     }
+    expect(server.streams.length).toBe(1)
     await loop.return?.()
     client.close()
   })
