@@ -197,4 +197,32 @@ describe('a node', () => {
     await chromium.setOffline(false)
     await page.waitForFunction("values.includes('meanwhile')")
   })
+
+  test.skipIf(isMissing).each(["new Event('online')", "new PageTransitionEvent('pageshow', {persisted: true})"])(
+    'is asked for a new stream on %s, for the old one may be dead, and the page never goes offline',
+    async (event) => {
+      const node = await startNode('--auto-create')
+      const page = await (
+        await Chromium.start({
+          '/page.js': await bundle('tests/portable/page.ts'),
+          '/page': '<!doctype html><script type="module" src="/page.js"></script>',
+        })
+      ).open('/page')
+      await page.waitForFunction('globalThis.run')
+      await page.evaluate(`
+        globalThis.states = []
+        globalThis.client = createClient({url: ${JSON.stringify(node.url)}})
+        client.onState(({kind}) => states.push(kind))
+        client.subscribe('news', () => {}).ready`)
+      const opened = async (): Promise<number> => {
+        const metrics = await (await fetch(`${node.url}/metrics`)).text()
+        return Number(/^repl_http_streams_opened_total\{result="served"\} (\d+)/m.exec(metrics)?.[1])
+      }
+      expect(await opened()).toBe(1)
+      await page.evaluate(`dispatchEvent(new Event('visibilitychange')), dispatchEvent(${event})`)
+      await until('a second stream', async () => (await opened()) === 2)
+      await page.waitForFunction("client.state.kind === 'live'")
+      expect(await page.evaluate('states')).not.toContain('offline')
+    },
+  )
 })
