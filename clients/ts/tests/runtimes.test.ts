@@ -1,7 +1,6 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
-import {createRequire} from 'node:module'
+import {existsSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 
@@ -34,18 +33,23 @@ test.skipIf(isMissing)('every scenario holds in Chromium', async ({annotate}) =>
   await annotate(`${Object.keys(scenarios).length} scenarios`)
 })
 
-test.each(['deno', 'bun'])('every scenario holds in %s', async (runtime) => {
-  const {url} = await startNode('--auto-create')
-  const dir = mkdtempSync(join(tmpdir(), 'repl-client-'))
-  onTestFinished(() => rmSync(dir, {recursive: true}))
-  const file = join(dir, 'main.mjs')
-  writeFileSync(file, await bundle('tests/portable/main.ts'))
-  const bin = join(createRequire(import.meta.url).resolve('vitest/package.json'), '../../.bin', runtime)
-  const child = spawn(bin, ['run', ...(runtime === 'deno' ? ['-A'] : []), file, url], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+const root = new URL('..', import.meta.url).pathname
+const RUNTIMES = {
+  Deno: [`${root}tests/deno/node_modules/@deno/linux-x64-glibc/deno`, 'run', '--allow-all'],
+  Bun: [`${root}node_modules/.bin/bun`, 'run'],
+}
+
+describe.each(Object.entries(RUNTIMES))('in %s', (_, [program = '', ...args]) => {
+  test.skipIf(!existsSync(program))(`every scenario holds`, async () => {
+    const {url} = await startNode('--auto-create')
+    const dir = mkdtempSync(join(tmpdir(), 'repl-client-'))
+    onTestFinished(() => rmSync(dir, {recursive: true}))
+    const file = join(dir, 'main.mjs')
+    writeFileSync(file, await bundle('tests/portable/main.ts'))
+    const child = spawn(program, [...args, file, url], {stdio: ['ignore', 'pipe', 'pipe']})
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
+    await once(child, 'close')
+    expect(output.trim().split('\n')).toEqual(Object.keys(scenarios).map((name) => `passed ${name}`))
   })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
-  await once(child, 'close')
-  expect(output.trim().split('\n')).toEqual(Object.keys(scenarios).map((name) => `passed ${name}`))
 })
