@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -354,6 +355,44 @@ async fn a_checkpoint_that_is_lost_is_healed_by_others_and_missed_by_a_node_that
     let (code, text) = cluster.nodes[lost].fails().await;
     assert_eq!(code, Some(1));
     assert!(text.contains("the checkpoint in") && text.contains("start another node"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_that_was_restored_from_an_older_copy_is_brought_up_to_date() {
+    let mut cluster = Cluster::of(3).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(0), "orders").await;
+    let mut messages = client.publish_all(cluster.url(0), "orders", 0..10).await;
+    let restored = cluster.follower().await;
+    cluster.all_keep("orders", &messages).await;
+    cluster.nodes[restored].kill();
+    let (data, copy) = (cluster.nodes[restored].data_dir(), cluster.path("copy"));
+    copy_dir(&data, &copy);
+    cluster.nodes[restored].start().await;
+    messages.extend(client.publish_all(cluster.url(restored), "orders", 10..30).await);
+    cluster.all_keep("orders", &messages).await;
+
+    // What it acknowledged since is gone from it, and the leader knows better.
+    cluster.nodes[restored].kill();
+    fs::remove_dir_all(&data).expect("a directory");
+    fs::rename(&copy, &data).expect("the copy takes its place");
+    cluster.nodes[restored].start().await;
+    messages.extend(client.publish_all(cluster.url(restored), "orders", 30..40).await);
+    cluster.all_keep("orders", &messages).await;
+    assert!(cluster.nodes.iter_mut().all(|node| node.is_running()));
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,21 @@ async fn a_topic_created_on_a_follower_is_created() {
 }
 
 #[tokio::test]
+async fn a_topic_that_was_just_created_is_streamed_by_any_node() {
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.follower().await;
+    // Before the follower has heard of it: a 404 would end an EventSource for good.
+    for number in 0..30 {
+        let topic = format!("new-{number}");
+        cluster.client.make(cluster.url(leader), &topic).await;
+        let url = format!("{}/topics/{topic}/sse", cluster.url(follower));
+        let stream = cluster.client.request(Method::GET, &url).send().await.expect("an answer");
+        assert_eq!(stream.status(), 200, "{topic}");
+    }
+}
+
+#[tokio::test]
 async fn creating_an_existing_topic_leaves_its_subscribers_alone() {
     let cluster = Cluster::of(1).await;
     let (client, node) = (&cluster.client, cluster.url(0));
