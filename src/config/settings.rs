@@ -72,7 +72,7 @@ settings! {
         key_max_count: u64 = Value("100000"), from "1";
     }
     "Limits" => {
-        /// The largest message: value, headers and type together.
+        /// The largest message: the body of a publish, or a line of a batch.
         message_bytes_max: Size = Value("64KiB"), from "1B", to "1MiB";
         /// How long a publish waits for a majority of the nodes before it answers that the outcome is unknown.
         publish_timeout: Duration = Value("5s"), from "10ms";
