@@ -10,10 +10,15 @@ pub fn banner(started: &Started) -> String {
     let data_dir = data_dir.display();
     // The lines below are read on this machine, which need not be able to reach what others are told.
     let here = format!("http://{}", reachable(started.listen));
+    let elsewhere = if started.listen.ip().is_unspecified() && *url == here {
+        format!(" (other machines: port {} at any address of this one; --advertise says which)", started.listen.port())
+    } else {
+        String::new()
+    };
     format!(
         "repl {version}, node {node} of cluster {cluster}
 
-  clients  {url}
+  clients  {url}{elsewhere}
   peers    {peer}
   data     {data_dir}
   auth     off: whoever reaches {listen} may publish and read

@@ -49,13 +49,11 @@ fn argument(setting: &'static Setting) -> Arg {
         .help_heading(setting.group)
         .hide(setting.group == Setting::HIDDEN);
     match setting.kind {
-        Kind::Switch => argument
-            .action(ArgAction::Set)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .value_name("BOOL"),
-        Kind::One(name) => argument.action(ArgAction::Set).value_name(name),
+        Kind::Switch => {
+            argument.action(ArgAction::Set).num_args(0..=1).default_missing_value("true").value_name("BOOL")
+        }
+        // A number below zero is no flag: what the setting takes is told where it is read.
+        Kind::One(name) => argument.action(ArgAction::Set).allow_negative_numbers(true).value_name(name),
         Kind::Many(name) => argument.action(ArgAction::Append).value_name(format!("{name}…")),
     }
 }
@@ -84,11 +82,12 @@ mod tests {
 
     #[test]
     fn a_switch_needs_no_value_and_a_list_takes_many() {
-        let words = ["repl", "--insecure", "--auto-create=false", "--join", "a,b", "--join", "c"];
+        let words =
+            ["repl", "--insecure", "--auto-create=false", "--bootstrap", "true", "--join", "a,b", "--join", "c"];
         let said: Vec<_> = flags(&command().get_matches_from(words))
             .map(|(setting, texts)| (setting.field, texts.join(" ")))
             .collect();
-        let expected = [("insecure", "true"), ("join", "a,b c"), ("auto_create", "false")];
+        let expected = [("insecure", "true"), ("bootstrap", "true"), ("join", "a,b c"), ("auto_create", "false")];
         assert_eq!(said, expected.map(|(field, text)| (field, text.to_owned())));
     }
 }

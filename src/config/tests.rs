@@ -141,7 +141,7 @@ fn a_wrong_value_is_refused_where_it_stands() {
         "repl.toml, line 2: `listen`: `nowhere` is not an IP address and a port, such as 127.0.0.1:7375, 0.0.0.0:7375 or \
          [::1]:7375",
     );
-    check_refused("", "REPL_MAX_MESSAGES=-1", "REPL_MAX_MESSAGES: `-1` is not a whole number");
+    check_refused("", "REPL_MAX_MESSAGES=-1", "REPL_MAX_MESSAGES: `-1` is not a whole number of 0 or more");
     check_refused(
         "",
         "--keep-alive=15",

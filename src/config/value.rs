@@ -102,7 +102,7 @@ impl Value for bool {
 
 impl Text for u64 {
     const NAME: &str = "COUNT";
-    const EXPECTED: &str = "a whole number";
+    const EXPECTED: &str = "a whole number of 0 or more";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()

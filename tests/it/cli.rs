@@ -1,5 +1,6 @@
 //! The program as its users start it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -93,10 +94,12 @@ fn version_is_that_of_the_package() {
 fn what_can_not_be_used_is_explained_and_exits_with_2() {
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let secret = secret.path().to_str().expect("a path of ASCII");
-    let misuses: [&[&str]; 6] = [
+    let misuses: [&[&str]; 8] = [
         &["--lisen", "127.0.0.1:1"],
         &["start"],
         &["--listen", "nowhere"],
+        &["--auto-create", "maybe"],
+        &["--max-messages", "-5"],
         &["--config", "/nowhere/repl.toml"],
         &["--log-level", "inof"],
         &["--cluster-secret-file", secret],
@@ -123,13 +126,13 @@ fn a_start_says_where_it_is_and_a_signal_stops_it_in_order() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = |name: &str| directory.path().join(name).to_str().expect("a path of ASCII").to_owned();
         let (ready, data) = (path("ready.json"), path("data"));
-        std::fs::write(&ready, "of an earlier start").expect("written");
+        fs::write(&ready, "of an earlier start").expect("written");
         let running =
             Running::start(&mut repl(&["--listen", "127.0.0.1:0", "--ready-file", &ready, "--data-dir", &data]));
         let banner = running.read_until("/topics/hello");
         assert_eq!(running.stop(signal), Some(0));
 
-        let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).expect("written")).expect("JSON");
+        let ready: serde_json::Value = serde_json::from_slice(&fs::read(&ready).expect("written")).expect("JSON");
         let url = ready["url"].as_str().expect("a URL");
         assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
         assert!(banner.contains(url) && banner.contains(&data), "{banner}");
@@ -138,7 +141,7 @@ fn a_start_says_where_it_is_and_a_signal_stops_it_in_order() {
 
 #[test]
 fn the_first_lines_tell_what_to_try_next() {
-    let started = Started {
+    let advertised = Started {
         version: "1.2.3".to_owned(),
         pid: 4,
         cluster: "0192f0c1-7a5e-7cc0-9d8a-0b6a3c2d1e0f".to_owned(),
@@ -149,5 +152,8 @@ fn the_first_lines_tell_what_to_try_next() {
         peer: "10.0.0.5:7376".to_owned(),
         data_dir: "/var/lib/repl".into(),
     };
-    golden::check("banner.txt", &repl::cli::banner(&started));
+    golden::check("banner.txt", &repl::cli::banner(&advertised));
+    // What it was told is no address that others could use.
+    let everywhere = Started { url: "http://127.0.0.1:7375".to_owned(), ..advertised };
+    golden::check("banner-everywhere.txt", &repl::cli::banner(&everywhere));
 }
