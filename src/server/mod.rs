@@ -7,9 +7,11 @@
 mod collector;
 mod started;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -28,15 +30,18 @@ use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, Nod
 use crate::peer;
 use crate::rpc::{Secret, SecretError};
 use crate::state::KeyWindow;
+use crate::storage::DataDirError;
 
 /// Why a server could not start or go on.
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// An address can't be listened on.
-    #[error("can't listen on {address}")]
+    #[error("can't listen on {address} for {port}{}", hint(source))]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What for.
+        port: Port,
         /// Why.
         #[source]
         source: io::Error,
@@ -47,24 +52,45 @@ pub enum ServerError {
     /// An origin that may use the API can't be one.
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// The data directory's path.
-    #[error("can't find the data directory {}", path.display())]
-    DataDir {
-        /// As it was given.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// The data directory can't be used.
+    #[error("can't use the data directory (--data-dir)")]
+    DataDir(#[from] DataDirError),
     /// The node did not start.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Node(NodeError),
     /// Whoever was to be told that the node serves could not be told.
     #[error("can't tell that the node serves")]
     Ready(#[source] io::Error),
     /// A disk or the engine failed. Nothing acknowledged is lost.
     #[error("the node had to stop; once the cause is gone, start it again")]
     Fault(#[source] Option<Fault>),
+}
+
+impl From<NodeError> for ServerError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::DataDir(error) => Self::DataDir(error),
+            error => Self::Node(error),
+        }
+    }
+}
+
+/// Who connects to a port. In words that lead to its setting: the peers' is mostly one that nobody has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Clients.
+    Clients,
+    /// Other nodes.
+    Peers,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clients => "clients (--listen)",
+            Self::Peers => "other nodes (--peer-listen, by default the port after --listen)",
+        })
+    }
 }
 
 /// For everything to end after the engine has stopped: the last checkpoint, mostly.
@@ -81,10 +107,13 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let secret = secret.map(|secret| Secret::new(secret.as_bytes())).transpose()?;
-    let data_dir = std::path::absolute(&settings.data_dir)
-        .map_err(|source| ServerError::DataDir { path: settings.data_dir.clone(), source })?;
-    let (clients, listen) = bind(settings.listen).await?;
-    let (peers, peer_listen) = bind(settings.peer_listen_address()).await?;
+    let data_dir = std::path::absolute(&settings.data_dir).map_err(|source| DataDirError::Io {
+        doing: "cannot find",
+        path: settings.data_dir.clone(),
+        source,
+    })?;
+    let (clients, listen) = bind(settings.listen, Port::Clients).await?;
+    let (peers, peer_listen) = bind(settings.peer_listen_address(), Port::Peers).await?;
     let member = Member { peer: settings.peer_address(peer_listen), client: settings.client_url(listen) };
 
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
@@ -98,7 +127,7 @@ pub async fn run(
     let front = Front::new(&options);
     let serving = tokio::spawn(http::serve(clients, front.clone(), metrics.clone(), limits, stopping.clone()));
 
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = pin!(stop);
     let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics);
     let starting = Node::start(node_settings, tasks.clone(), stopping.clone());
     let node = tokio::select! {
@@ -106,7 +135,7 @@ pub async fn run(
         () = &mut stop => Err(NodeError::Stopped),
     };
     // The data directory stays locked until the last task has written what it has to write.
-    let (_node, outcome) = match node {
+    let (node, outcome) = match node {
         Ok(node) => {
             registry.register_collector(Box::new(NodeCollector::new(node.clone())));
             let app = App { node: node.clone(), options, metrics, registry, stop: stopping.clone() };
@@ -127,12 +156,20 @@ pub async fn run(
         warn!("some tasks have not ended; leaving all the same");
     }
     let _ = serving.await;
-    info!("stopped");
+    // One that never started has said why.
+    if node.is_some() {
+        info!("stopped");
+    }
     outcome
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let error = |source| ServerError::Listen { address, source };
+/// What else to say of an address that can't be listened on.
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse { ": is a broker running there already?" } else { "" }
+}
+
+async fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let error = |source| ServerError::Listen { address, port, source };
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let bound = listener.local_addr().map_err(error)?;
     Ok((listener, bound))
@@ -199,7 +236,7 @@ impl Told {
         self,
         node: &Node,
         ready: impl FnOnce(&Started) -> io::Result<()>,
-        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
         stopping: &CancellationToken,
     ) -> Result<(), ServerError> {
         tokio::select! {

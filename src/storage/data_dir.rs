@@ -58,7 +58,7 @@ pub struct Identity {
 #[derive(Debug, Error)]
 pub enum DataDirError {
     /// Another process uses it: stop that one, or choose another directory.
-    #[error("the data directory {} is in use by another process", path.display())]
+    #[error("{} is in use by another process", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,

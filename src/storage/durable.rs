@@ -19,6 +19,10 @@ pub(super) fn create_directory(dir: &Path) -> io::Result<()> {
     match private_directory().create(dir) {
         // Someone else was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let what = format!("{} is not a directory", dir.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, what));
+        }
         result => result?,
     }
     sync_directory(parent)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -111,6 +112,33 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
         texts += &format!("$ repl {}\n{}\n", arguments.join(" "), printed(output));
     }
     golden::check("misuses.txt", &texts.replace(secret, "secret"));
+}
+
+#[test]
+fn a_start_that_fails_names_the_setting_to_change_and_exits_with_1() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("a path of ASCII").to_owned();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    fs::write(path("file"), "of somebody").expect("written");
+    fs::create_dir(path("full")).expect("created");
+    fs::write(path("full/thesis.txt"), "chapter one").expect("written");
+
+    let free = "127.0.0.1:0";
+    let failures: [&[&str]; 5] = [
+        &["--listen", &taken, "--data-dir", &path("data")],
+        &["--listen", free, "--peer-listen", &taken, "--data-dir", &path("data")],
+        &["--listen", free, "--data-dir", &path("file")],
+        &["--listen", free, "--data-dir", &path("file/data")],
+        &["--listen", free, "--data-dir", &path("full")],
+    ];
+    let mut texts = String::new();
+    for arguments in failures {
+        let output = repl(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        texts += &format!("$ repl {}\n{}\n", arguments.join(" "), printed(output));
+    }
+    golden::check("failures.txt", &texts.replace(&path(""), "").replace(&taken, "taken"));
 }
 
 #[test]

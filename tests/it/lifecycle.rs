@@ -89,6 +89,7 @@ async fn a_second_start_on_the_same_directory_says_so_and_ends() {
 
     assert_eq!(code, Some(1));
     assert!(text.contains(&format!("{data_dir} is in use by another process")), "{text}");
+    assert!(text.contains("--data-dir") && !text.contains("stopped"), "it never ran: {text}");
     cluster.client.readiness(cluster.url(0), 200).await;
 }
 
