@@ -1,5 +1,7 @@
 //! Coming into the cluster: asking to be let in, and telling where this node is reached.
 
+use std::collections::BTreeMap;
+
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,11 +19,15 @@ const KNOCK_EVERY: Duration = Duration::from_millis(500);
 /// For an answer to either: the leader commits an entry for it.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a trouble that goes on is told again.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
+
 impl Node {
     /// Tells the leader where this node is reached until the membership says so, and remembers where the others are.
     pub(super) async fn announce(self) {
         let (consensus, dir) = (&self.inner.consensus, &self.inner.dir);
         let mut known = Vec::new();
+        let mut troubles = Troubles::default();
         while !self.inner.stop.is_cancelled() {
             let members = consensus.roles();
             let others: Vec<String> = members
@@ -38,7 +44,7 @@ impl Node {
             let announced =
                 members.iter().any(|(id, member, _)| *id == consensus.node() && member == consensus.member());
             if !announced {
-                self.announce_once().await;
+                self.announce_once(&mut troubles).await;
             }
             tokio::select! {
                 () = sleep(KNOCK_EVERY) => {}
@@ -47,7 +53,7 @@ impl Node {
         }
     }
 
-    async fn announce_once(&self) {
+    async fn announce_once(&self, troubles: &mut Troubles) {
         let consensus = &self.inner.consensus;
         let announce = || Announce { node: consensus.node(), member: consensus.member().clone() };
         if consensus.leader().is_some_and(|(leader, _)| leader == consensus.node()) {
@@ -64,7 +70,10 @@ impl Node {
                     return;
                 }
                 Ok(AnnounceReply::Elsewhere { leader: None }) => {}
-                Err(error) => warn!(peer = address, error, "not announced"),
+                Err(error) if troubles.is_news(&address, &error) => {
+                    warn!(peer = address, error, "not announced yet, still trying");
+                }
+                Err(_) => {}
             }
         }
     }
@@ -79,23 +88,25 @@ pub(super) async fn join(
 ) -> Result<Identity, NodeError> {
     let request = Join { member: member.clone() };
     let mut asked = addresses.to_vec();
-    let mut reported = Instant::now();
+    let mut troubles = Troubles::default();
     loop {
         let mut leader = None;
         for address in &asked {
-            match ask(peers, address, Lane::Join, kind::JOIN, &request).await {
+            let trouble = match ask(peers, address, Lane::Join, kind::JOIN, &request).await {
                 Ok(JoinReply::Accepted { cluster, node }) => {
                     let cluster = Uuid::from_bytes(cluster);
                     info!(%cluster, node = node.get(), "let in");
                     return Ok(Identity { cluster, node });
                 }
-                Ok(JoinReply::Elsewhere { leader: Some(address) }) => leader = Some(address),
-                Ok(JoinReply::Elsewhere { leader: None }) => {}
-                Err(error) if reported.elapsed() > KNOCK_TIMEOUT || asked.len() <= addresses.len() => {
-                    reported = Instant::now();
-                    warn!(peer = address, error, "not let in yet");
+                Ok(JoinReply::Elsewhere { leader: Some(address) }) => {
+                    leader = Some(address);
+                    continue;
                 }
-                Err(_) => {}
+                Ok(JoinReply::Elsewhere { leader: None }) => "its cluster has no leader".to_owned(),
+                Err(error) => error,
+            };
+            if troubles.is_news(address, &trouble) {
+                warn!(peer = address, error = trouble, "not let in yet, still trying");
             }
         }
         asked = leader.into_iter().chain(addresses.iter().cloned()).collect();
@@ -103,6 +114,22 @@ pub(super) async fn join(
             () = sleep(KNOCK_EVERY) => {}
             () = stop.cancelled() => return Err(NodeError::Stopped),
         }
+    }
+}
+
+/// What was told of each address, so that what goes on for hours doesn't fill the log.
+#[derive(Default)]
+struct Troubles(BTreeMap<String, (String, Instant)>);
+
+impl Troubles {
+    /// Whether to tell: it is another trouble than last time, or was told [long ago](REMIND_EVERY).
+    fn is_news(&mut self, address: &str, trouble: &str) -> bool {
+        let told = self.0.get(address);
+        let is_news = told.is_none_or(|(last, at)| last != trouble || at.elapsed() >= REMIND_EVERY);
+        if is_news {
+            self.0.insert(address.to_owned(), (trouble.to_owned(), Instant::now()));
+        }
+        is_news
     }
 }
 
@@ -123,4 +150,26 @@ async fn ask<T: serde::de::DeserializeOwned>(
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trouble_is_told_when_it_changes_and_now_and_then() {
+        let mut troubles = Troubles::default();
+        assert!(troubles.is_news("a", "refused"));
+        assert!(!troubles.is_news("a", "refused"));
+        assert!(troubles.is_news("b", "refused"), "each address for itself");
+        assert!(troubles.is_news("a", "silent"));
+
+        advance(REMIND_EVERY / 2).await;
+        assert!(!troubles.is_news("a", "silent"));
+        advance(REMIND_EVERY / 2).await;
+        assert!(troubles.is_news("a", "silent"));
+        assert!(!troubles.is_news("a", "silent"));
+    }
 }

@@ -32,8 +32,10 @@ impl Health {
     pub(super) fn down(&self, error: &(dyn Error + 'static)) {
         let Self { peer, lane, .. } = self;
         let trouble = format!("{error:?}");
-        if self.replace(Some(trouble.clone())) == Some(trouble) {
-            debug!(peer, ?lane, error, "still no connection");
+        let told = self.replace(Some(trouble.clone())) == Some(trouble);
+        // Whoever joins waits for nothing else, and tells it with all its causes.
+        if told || *lane == Lane::Join {
+            debug!(peer, ?lane, error, "no connection yet");
         } else {
             warn!(peer, ?lane, error, "no connection");
         }

@@ -154,6 +154,24 @@ async fn a_node_with_a_wrong_secret_or_none_is_refused_and_both_sides_say_why() 
 }
 
 #[tokio::test]
+async fn a_node_that_asks_at_the_wrong_place_goes_on_asking_and_says_why_once() {
+    let mut cluster = Cluster::of(1).await;
+    let clients = cluster.url(0).trim_start_matches("http://").to_owned();
+    let lost = cluster.prepare(&["--join", &clients, "--log-level", "debug"]);
+    cluster.nodes[lost].spawn();
+    until("it has asked some times", async || {
+        (cluster.nodes[lost].log().matches("no connection yet").count() > 3).then_some(())
+    })
+    .await;
+
+    let log = cluster.nodes[lost].log();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    let says_why = |line: &&str| line.contains("still trying") && line.contains("is this the peer address of a node?");
+    assert!(warnings.len() == 1 && warnings.iter().all(says_why), "{warnings:?}");
+    assert_eq!(cluster.nodes[lost].stop().await, Some(1));
+}
+
+#[tokio::test]
 async fn peers_are_listened_for_beyond_loopback_only_with_a_secret() {
     let mut cluster = Cluster::without_nodes(&[]);
     let open = cluster.prepare(&["--peer-listen", "0.0.0.0:0", "--advertise-peer", "localhost"]);
