@@ -275,14 +275,15 @@ impl Consensus {
         Some((leader, member.clone()))
     }
 
-    /// Every member and what it is to the cluster.
+    /// Every member and what it is to the cluster. Nobody leads while this node [hears from no leader](Self::hears_leader).
     #[must_use]
     pub fn roles(&self) -> Vec<(NodeId, Member, Role)> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
+        let leader = self.heard_leader(&metrics);
         let role = |node: NodeId| match () {
-            () if metrics.current_leader == Some(node) => Role::Leader,
+            () if leader == Some(node) => Role::Leader,
             () if membership.voter_ids().any(|voter| voter == node) => Role::Follower,
             () => Role::Learner,
         };
@@ -301,17 +302,20 @@ impl Consensus {
     /// within the time in which it would stand for election itself.
     #[must_use]
     pub fn hears_leader(&self) -> bool {
+        self.heard_leader(&self.inner.raft.metrics().borrow_watched()).is_some()
+    }
+
+    /// The leader, if this node is in touch with it.
+    fn heard_leader(&self, metrics: &types::Metrics) -> Option<NodeId> {
+        let leader = metrics.current_leader?;
         let patience = self.inner.timing.election_max * 2;
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        match metrics.current_leader {
-            Some(leader) if leader == self.inner.node => {
-                let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-                alone || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < patience)
-            }
-            Some(_) => self.inner.heard.lock().expect("nothing panics under this lock").elapsed() < patience,
-            None => false,
-        }
+        let in_touch = if leader == self.inner.node {
+            let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            alone || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < patience)
+        } else {
+            self.inner.heard.lock().expect("nothing panics under this lock").elapsed() < patience
+        };
+        in_touch.then_some(leader)
     }
 
     /// Waits until `done` holds of the leadership, which it is asked each time something changes. `false`: the engine has

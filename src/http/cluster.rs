@@ -17,7 +17,7 @@ pub(super) struct ClusterBody {
     /// Names the cluster for as long as it lives.
     #[schema(format = "uuid")]
     cluster: String,
-    /// The node that leads, if one is known.
+    /// The node that leads, if this one hears from it.
     leader: Option<u64>,
     /// The Raft term.
     term: u64,
@@ -40,8 +40,9 @@ struct NodeBody {
     state: StateBody,
     /// The last position it has applied.
     applied: u64,
-    /// How many entries of the log it is behind.
-    lag: u64,
+    /// How many messages it is behind the furthest node; absent if it doesn't answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
     /// The share of its processors that is in use, 0 to 1; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<f64>,
@@ -109,7 +110,7 @@ impl From<NodeView> for NodeBody {
             },
             applied: view.applied.get(),
             lag: view.lag,
-            cpu: view.cpu,
+            cpu: view.cpu.map(|share| (share * 1_000.0).round() / 1_000.0),
             connections: view.connections,
             version: view.version,
         }

@@ -80,6 +80,8 @@ pub struct Counts {
     pub leadership: Leadership,
     /// Whether this node leads.
     pub is_leader: bool,
+    /// Whether this node hears from a leader.
+    pub hears_leader: bool,
     /// The last message applied.
     pub position: Position,
     /// Topics that exist.
@@ -131,6 +133,7 @@ impl Node {
             log: consensus.log_metrics(),
             leadership: consensus.leadership(),
             is_leader: consensus.leader().is_some_and(|(leader, _)| leader == consensus.node()),
+            hears_leader: consensus.hears_leader(),
             position,
             topics,
             time,

@@ -67,8 +67,8 @@ pub struct NodeView {
     pub state: NodeState,
     /// The last message it has applied, when it was asked last.
     pub applied: Position,
-    /// Messages it is behind the furthest node heard of.
-    pub lag: u64,
+    /// Messages it is behind the furthest node heard of; `None` if it doesn't answer.
+    pub lag: Option<u64>,
     /// The share of all its processors that it uses, 0 to 1; `None` if not known.
     pub cpu: Option<f64>,
     /// Open client connections.
@@ -84,7 +84,7 @@ pub struct ClusterView {
     pub cluster: Uuid,
     /// This node's id.
     pub node: NodeId,
-    /// The leader, as far as known.
+    /// The leader, if this node hears from one.
     pub leader: Option<NodeId>,
     /// Raft's current term.
     pub term: u64,
@@ -111,7 +111,8 @@ impl Node {
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
         let consensus = &self.inner.consensus;
-        let leadership = consensus.leadership();
+        let members = consensus.roles();
+        let leader = members.iter().find(|(.., role)| *role == Role::Leader).map(|(id, ..)| *id);
         let heard = self.inner.directory.heard.lock().expect(LOCK).clone();
         let own = self.status();
         let furthest = heard.values().filter_map(|heard| heard.status.as_ref());
@@ -132,7 +133,7 @@ impl Node {
                 peer_addr: member.peer,
                 state,
                 applied,
-                lag: furthest.unwrap_or_default().get().saturating_sub(applied.get()),
+                lag: answers(state).then(|| furthest.unwrap_or_default().get().saturating_sub(applied.get())),
                 cpu: status.as_ref().and_then(|status| status.cpu),
                 connections: status.as_ref().map_or(0, |status| status.connections),
                 version: status.map(|status| status.version).unwrap_or_default(),
@@ -141,9 +142,9 @@ impl Node {
         ClusterView {
             cluster: consensus.cluster(),
             node: consensus.node(),
-            leader: leadership.leader,
-            term: leadership.term,
-            nodes: consensus.roles().into_iter().map(view).collect(),
+            leader,
+            term: consensus.leadership().term,
+            nodes: members.into_iter().map(view).collect(),
         }
     }
 
@@ -211,6 +212,14 @@ fn state(heard: Option<&Heard>, now: Instant) -> NodeState {
     }
 }
 
+/// Whether what a node in this state said last still holds.
+fn answers(state: NodeState) -> bool {
+    match state {
+        NodeState::Up | NodeState::Draining => true,
+        NodeState::Suspect | NodeState::Down => false,
+    }
+}
+
 /// This process's share of all processors between two measurements.
 #[derive(Debug, Default)]
 struct CpuMeter {
@@ -241,4 +250,28 @@ fn cpu_time() -> Option<Duration> {
     let mut fields = rest.split_ascii_whitespace().skip(11);
     let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some(TICK * user.saturating_add(system))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_falls_silent_is_suspect_then_down() {
+        let status = |draining| Status {
+            position: Position::default(),
+            cpu: None,
+            connections: 0,
+            version: String::new(),
+            draining,
+        };
+        let at = Instant::now();
+        let after = |age_ms, status| state(Some(&Heard { at, status }), at + Duration::from_millis(age_ms));
+        let states = [0, 2_100, 2_300, 2_900, 3_000].map(|age_ms| after(age_ms, Some(status(false))));
+        assert_eq!(states, [NodeState::Up, NodeState::Up, NodeState::Suspect, NodeState::Suspect, NodeState::Down]);
+
+        assert_eq!(after(0, Some(status(true))), NodeState::Draining);
+        assert_eq!((after(0, None), after(3_000, None)), (NodeState::Suspect, NodeState::Down));
+        assert_eq!(state(None, at), NodeState::Suspect);
+    }
 }

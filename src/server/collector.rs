@@ -36,7 +36,7 @@ fn raft(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
     let leadership = &counts.leadership;
     page.gauge("raft_term", "Current term", leadership.term)?;
     page.gauge("raft_is_leader", "1 if this node leads", u64::from(counts.is_leader))?;
-    page.gauge("raft_has_leader", "1 if this node knows a leader", u64::from(leadership.leader.is_some()))?;
+    page.gauge("raft_has_leader", "1 if this node hears from a leader", u64::from(counts.hears_leader))?;
     page.gauge("raft_last_log_index", "Index of the last entry of the log", leadership.last.unwrap_or(0))?;
     page.gauge("raft_purged_index", "Index of the last entry dropped from the log", leadership.purged.unwrap_or(0))?;
     page.gauge(
