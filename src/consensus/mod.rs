@@ -364,8 +364,12 @@ impl Consensus {
         exports.offer(replica, purged).await
     }
 
-    /// Hands leadership to the voter that is furthest, if this node leads others, and waits until it does lead.
+    /// Hands leadership to the voter that is furthest, if this node leads others, and waits until it does lead. Without
+    /// a majority nobody can take it.
     pub async fn hand_over(&self) {
+        if !self.hears_leader() {
+            return;
+        }
         let Some(successor) = self.successor() else { return };
         if self.inner.raft.trigger().transfer_leader(successor).await.is_ok() {
             let elsewhere = self.wait(|now| now.stopped || now.leader.is_some_and(|leader| leader != self.inner.node));

@@ -93,6 +93,9 @@ impl fmt::Display for Port {
     }
 }
 
+/// A step of stopping that takes longer is worth a line: somebody may be waiting at a terminal.
+const WONDER_AFTER: Duration = Duration::from_millis(500);
+
 /// For everything to end after the engine has stopped: the last checkpoint, mostly.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -143,24 +146,37 @@ pub async fn run(
             front.open(Api::new(app));
             let told = Told { listen, peer_listen, member, data_dir };
             let outcome = told.serve(&node, ready, stop, &stopping).await;
-            node.hand_over().await;
+            waiting_for("another node to lead", node.hand_over()).await;
             stopping.cancel();
-            node.shut_down().await;
+            waiting_for("consensus to end", node.shut_down()).await;
             (Some(node), outcome)
         }
         Err(error) => (None, Err(error.into())),
     };
     stopping.cancel();
     tasks.close();
-    if timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
+    let tasks_end = timeout(STOP_TIMEOUT, tasks.wait());
+    if waiting_for("what is in memory to be written down", tasks_end).await.is_err() {
         warn!("some tasks have not ended; leaving all the same");
     }
-    let _ = serving.await;
+    let _ = waiting_for("the requests in flight", serving).await;
     // One that never started has said why.
     if node.is_some() {
         info!("stopped");
     }
     outcome
+}
+
+/// Waits, and says for what if it takes a while.
+async fn waiting_for<T>(what: &str, end: impl Future<Output = T>) -> T {
+    let mut end = pin!(end);
+    match timeout(WONDER_AFTER, &mut end).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            info!("stopping: waiting for {what}");
+            end.await
+        }
+    }
 }
 
 /// What else to say of an address that can't be listened on.

@@ -272,6 +272,27 @@ async fn without_a_majority_nothing_is_acknowledged_and_nothing_is_called_failed
 }
 
 #[tokio::test]
+async fn a_leader_without_a_majority_says_that_nobody_leads_and_stops_without_waiting_for_another() {
+    let mut cluster = Cluster::of(3).await;
+    let client = cluster.client.clone();
+    let leader = cluster.leader().await;
+    let (url, id) = (cluster.url(leader).to_owned(), cluster.nodes[leader].started().node);
+    for other in (0..3).filter(|node| *node != leader) {
+        cluster.nodes[other].kill();
+    }
+
+    client.readiness(&url, 503).await;
+    client
+        .sees(&url, "no leader", |view| view.leader.is_none() && view.ids(|node| node.role == "leader").is_empty())
+        .await;
+    let view = client.sees(&url, "the others are down", |view| view.ids(|node| node.state == "down").len() == 2).await;
+    assert_eq!(view.ids(|node| node.lag.is_some()), [id], "nobody knows what the others miss: {view:?}");
+    assert_eq!(cluster.nodes[leader].stop().await, Some(0));
+    let log = cluster.nodes[leader].log();
+    assert!(log.contains("stopped") && !log.contains("waiting for another node to lead"), "{log}");
+}
+
+#[tokio::test]
 async fn a_leader_that_stood_still_comes_back_as_a_follower() {
     let mut cluster = Cluster::of(3).await;
     let client = cluster.client.clone();

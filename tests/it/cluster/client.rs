@@ -71,6 +71,7 @@ pub(crate) struct Member {
     pub(crate) id: u64,
     pub(crate) role: String,
     pub(crate) state: String,
+    pub(crate) lag: Option<u64>,
     pub(crate) client_url: String,
     pub(crate) peer_addr: String,
 }
