@@ -69,7 +69,8 @@ export interface ClusterNode {
   readonly peerAddr: string
   readonly state: 'up' | 'suspect' | 'down' | 'draining'
   readonly applied: number
-  readonly lag: number
+  /** Messages that it is behind the leader; absent if it has not been heard of lately. */
+  readonly lag?: number
   /** The share of its processors that is in use, 0 to 1. */
   readonly cpu?: number
   readonly connections: number
