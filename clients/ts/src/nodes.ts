@@ -15,11 +15,14 @@ export interface Node {
   notBefore: number
   /** Its connections, as far as known. */
   load: number
+  /** Whether its cluster hears from it and it takes newcomers, as far as known. */
+  isUp: boolean
 }
 
 /**
  * Which nodes there are, and which to take. Of two that were drawn at random the less loaded one is taken: clients that
- * all know the same must not all run to the same node. One that fails is left alone for a while.
+ * all know the same must not all run to the same node. One that fails is left alone for a while. One that is not up is
+ * asked if no other can be: a node that tells so may be mistaken, above all one that has only just started.
  */
 export interface Nodes {
   /** The node to ask next. If all are left alone it is the one that may be asked first. */
@@ -45,7 +48,7 @@ export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failure
 
   const know = (urls: readonly string[]): void => {
     known = [...new Set(urls)].map(
-      (url) => known.find((node) => node.url === url) ?? {url, failures: 0, notBefore: 0, load: 0},
+      (url) => known.find((node) => node.url === url) ?? {url, failures: 0, notBefore: 0, load: 0, isUp: true},
     )
   }
 
@@ -67,7 +70,8 @@ export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failure
       await (finding ??= find())
       const free = known.filter(({notBefore}) => notBefore <= clock.now())
       const wanted = free.filter(({url}) => preferred.includes(url))
-      const nodes = wanted[0] ? wanted : free
+      const up = free.filter(({isUp}) => isUp)
+      const nodes = [wanted, up].find(([first]) => first) ?? free
       const one = draw(nodes)
       if (one) {
         const other = draw(nodes.filter((node) => node !== one)) ?? one
@@ -92,8 +96,12 @@ export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failure
     learn({nodes}) {
       const members = nodes.map(({clientUrl, state, connections}) => ({url: normal(clientUrl), state, connections}))
       if (!members.some(({url}) => given.includes(url))) return
-      know([...given, ...members.filter(({state}) => state === 'up').map(({url}) => url)])
-      for (const node of known) node.load = members.find(({url}) => url === node.url)?.connections ?? 0
+      know([...given, ...members.map(({url}) => url)])
+      for (const node of known) {
+        const member = members.find(({url}) => url === node.url)
+        node.load = member?.connections ?? 0
+        node.isUp = member?.state === 'up'
+      }
     },
   }
 }

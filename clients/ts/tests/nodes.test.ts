@@ -80,6 +80,18 @@ test('members are learned from a member, and not past a proxy', async () => {
   expect(await draws(behind, clock)).toEqual(['http://proxy'])
 })
 
+test('a member that its cluster does not hear from is the last resort, and is not forgotten', async () => {
+  const clock = new FakeClock()
+  const nodes = createNodes('http://a', clock, backoff)
+  const a = await nodes.choose()
+  nodes.learn(cluster({'http://a': 9, 'http://b': 0, 'http://c': 0}, {'http://b': 'suspect', 'http://c': 'down'}))
+  expect(await draws(nodes, clock)).toEqual(['http://a'])
+  nodes.failed(a, 0)
+  expect(await draws(nodes, clock)).toEqual(['http://b', 'http://c'])
+  nodes.learn(cluster({'http://a': 9, 'http://b': 0, 'http://c': 0}, {'http://c': 'down'}))
+  expect(await draws(nodes, clock)).toEqual(['http://b'])
+})
+
 test('a function is asked where they are at first, and again when none can be reached', async () => {
   const clock = new FakeClock()
   const answers = [['http://a'], ['http://b']]
