@@ -6,7 +6,8 @@ use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
 
 const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl --bootstrap [OPTIONS]          the first node of a cluster
-       repl --join <HOST[:PORT]> [OPTIONS] one more node of a cluster";
+       repl --join <HOST[:PORT]> [OPTIONS] one more node of a cluster
+       repl cluster <COMMAND>              look at a cluster and change it";
 
 const AFTER_HELP: &str = "\
 Settings:
@@ -16,12 +17,17 @@ Settings:
   Options with an ellipsis may be given several times, or hold several values with commas between them.
 
 Signals:
-  SIGINT (Ctrl-C) and SIGTERM stop the node in order. A second one ends it at once, which loses nothing acknowledged.
+  SIGINT (Ctrl-C) and SIGTERM stop the node in order: another one leads, and streams go to other nodes, if there are any.
+  A second one ends it at once, which loses nothing acknowledged.
 
 Exit codes:
   0  stopped in order
   1  failed
-  2  the command line, a variable or the file can't be used as it is";
+  2  the command line, a variable or the file can't be used as it is
+  3  the cluster has removed this node; starting it again comes to the same";
+
+/// The settings that every command takes.
+const COMMON: [&str; 3] = ["admin_socket", "config", "data_dir"];
 
 /// The grammar of the command line.
 pub(super) fn command() -> Command {
@@ -31,13 +37,16 @@ pub(super) fn command() -> Command {
         .override_usage(USAGE)
         .after_help(AFTER_HELP)
         .max_term_width(120)
+        .subcommand(super::cluster::command())
+        .disable_help_subcommand(true)
         .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
 }
 
 /// What was said of each setting.
 pub(super) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static Setting, Vec<String>)> {
     SETTINGS.iter().chain([&CONFIG]).filter_map(|setting| {
-        let texts = matches.get_many::<String>(setting.field)?;
+        // Commands have a few of them only.
+        let texts = matches.try_get_many::<String>(setting.field).ok().flatten()?;
         Some((setting, texts.cloned().collect()))
     })
 }
@@ -47,6 +56,7 @@ fn argument(setting: &'static Setting) -> Arg {
         .long(setting.name())
         .help(help(setting))
         .help_heading(setting.group)
+        .global(COMMON.contains(&setting.field))
         .hide(setting.group == Setting::HIDDEN);
     match setting.kind {
         Kind::Switch => {

@@ -5,6 +5,7 @@
 //! standard error.
 
 mod banner;
+mod cluster;
 mod command;
 mod ready_file;
 mod report;
@@ -18,9 +19,12 @@ use std::process::ExitCode;
 pub use banner::banner;
 
 use crate::config::ConfigError;
+use crate::server::{Expelled, ServerError};
 
 /// What went wrong while running.
 const FAILED: u8 = 1;
+/// The cluster has removed the node. A service manager must not start it again.
+const REMOVED: u8 = 3;
 /// What was said on the command line, in the environment or in the file can't be used. As clap has it.
 const MISUSED: u8 = 2;
 
@@ -37,12 +41,20 @@ pub fn run(
             return if error.use_stderr() { MISUSED.into() } else { ExitCode::SUCCESS };
         }
     };
+    if let Some(("cluster", matches)) = matches.subcommand() {
+        return cluster::run(matches, environment);
+    }
     match serve::serve(&matches, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let misused = error.is::<ConfigError>();
             let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
-            if misused { MISUSED.into() } else { FAILED.into() }
+            match error.downcast_ref() {
+                Some(ServerError::Expelled(Expelled::Removed)) => REMOVED,
+                _ if misused => MISUSED,
+                _ => FAILED,
+            }
+            .into()
         }
     }
 }

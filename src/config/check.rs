@@ -3,6 +3,9 @@
 use super::settings::is_loopback;
 use super::{ConfigError, Given, PeerAddress, SETTINGS, Setting, Settings};
 
+/// What Linux takes, unix(7): 108 with the zero at the end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Refuses what would be unsafe, or could not work.
 ///
 /// # Errors
@@ -50,6 +53,11 @@ pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigErro
             peer: PeerAddress::host(remote).to_owned(),
             address: peer_listen.to_string(),
         });
+    }
+
+    let socket = settings.admin_socket_path();
+    if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        return Err(ConfigError::SocketPath { name: name("admin_socket"), path: socket, max: SOCKET_PATH_BYTES_MAX });
     }
 
     if settings.election_timeout < settings.heartbeat.saturating_mul(3) {

@@ -145,6 +145,19 @@ pub enum ConfigError {
         /// The address.
         address: String,
     },
+    /// The operating system takes no such path for a socket.
+    #[error(
+        "{name}: {} has {} bytes, and the path of a socket at most {max}: name a shorter one with --admin-socket, such as \
+         /run/repl.sock", path.display(), path.as_os_str().len()
+    )]
+    SocketPath {
+        /// The setting, as whoever set it knows it.
+        name: String,
+        /// The path.
+        path: PathBuf,
+        /// In bytes.
+        max: usize,
+    },
     /// Elections would be called while the leader is well.
     #[error("{name}: at least three times --heartbeat, or a late heartbeat calls an election")]
     ElectionTimeout {

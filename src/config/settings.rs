@@ -43,6 +43,8 @@ settings! {
         /// Join the cluster that the node at this peer address belongs to (port 7376 unless given). No effect once the
         /// data directory belongs to one.
         join: Vec<PeerAddress> = Unset("a stand-alone node");
+        /// Join to read along: a copy near its readers, without a vote until `repl cluster promote` gives it one.
+        learner: bool = Unset("off");
         /// What nodes prove to each other that they know: a file of at least 16 bytes, the same on every node.
         cluster_secret_file: Option<PathBuf> = Unset("none: peers on loopback only");
     }
@@ -82,6 +84,11 @@ settings! {
         max_connections: u64 = Value("10000"), from "1";
     }
     "Running" => {
+        /// Where `repl cluster` reaches this node: a socket that only its owner may open.
+        admin_socket: Option<PathBuf> = Unset("admin.sock in the data directory");
+        /// How long a node that is told to stop takes to send its streams to other nodes. It doesn't wait if it is alone, or
+        /// has none.
+        drain_window: Duration = Value("10s");
         /// Written once the node serves: JSON with its addresses and ids.
         ready_file: Option<PathBuf> = Unset("none");
         /// How the log on standard error looks. `auto` is text on a terminal, else JSON.
@@ -139,6 +146,12 @@ impl Settings {
             Some(advertised) => advertised.with_port(bound.port()),
             None => reachable(bound).to_string(),
         }
+    }
+
+    /// Where operators reach this node.
+    #[must_use]
+    pub fn admin_socket_path(&self) -> PathBuf {
+        self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
     }
 
     /// `host:port` of the nodes to join through.

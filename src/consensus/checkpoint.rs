@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::codec;
-use super::replica::{Replica, Stored};
+use super::replica::Replica;
 use crate::state::Machine;
 use crate::state::rows::{self, RowChange};
 use crate::storage::{Change, StoreError};
@@ -65,7 +65,7 @@ pub(super) async fn take(replica: &Replica) -> Result<(), CheckpointError> {
 async fn write(replica: &Replica) -> Result<(), StoreError> {
     let _move = replica.begin_move().await;
     let taken = replica.write_state(|state| {
-        let stored = Stored { applied: state.applied, membership: state.membership.clone() };
+        let stored = state.stored();
         (stored != replica.stored()).then(|| (state.machine.begin_checkpoint(), stored))
     });
     let Some((checkpoint, stored)) = taken else { return Ok(()) };

@@ -7,30 +7,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::types::{Member, Membership, Metrics};
-use super::wire::{Announce, AnnounceReply, JoinReply};
-use super::{Consensus, ProposeError};
+use super::types::{Member, Membership, Metrics, Raft};
+use super::wire::{Announce, AnnounceReply, Expelled, JoinReply, kind};
+use super::{Consensus, Peers, ProposeError};
 use crate::domain::NodeId;
+use crate::rpc::Lane;
 use crate::state::{Command, Reply};
 
 /// More voters make every publish wait for more disks; readers scale with learners.
 pub const VOTERS_MAX: usize = 5;
 
 /// Entries a learner may be behind when it becomes a voter. What it lacks then is made up for within a moment.
-const CAUGHT_UP_ENTRIES: u64 = 64;
+pub(super) const CAUGHT_UP_ENTRIES: u64 = 64;
 
 /// How often the leader looks whether a learner has caught up.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// For a node that was known at an address to say that it is still there.
+const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What a change of the membership came to.
 #[derive(Debug)]
-enum Change {
+pub(super) enum Change {
     Done,
     NotLeader,
     /// Another change is under way, or its fate is unknown: look again.
@@ -69,15 +74,29 @@ impl Consensus {
         (node != self.inner.node).then_some(member.peer)
     }
 
-    /// Records where a node is reached; one that isn't a member yet becomes a learner.
+    /// Records where a node is reached; one that isn't a member yet becomes a learner. Not one that has been a member: it
+    /// is told that it is no more.
     pub(crate) async fn announce(&self, announce: Announce) -> AnnounceReply {
-        let Announce { node, member } = announce;
-        let known = self.members().get_node(&node).cloned();
-        if known.as_ref() == Some(&member) {
-            return AnnounceReply::Done;
+        let Announce { node, mut member } = announce;
+        if self.has_departed(node) {
+            return AnnounceReply::Expelled(Expelled::Removed);
         }
-        let nodes = BTreeMap::from([(node, member.clone())]);
-        let change = if known.is_some() { ChangeMembers::SetNodes(nodes) } else { ChangeMembers::AddNodes(nodes) };
+        if !self.leads() {
+            return AnnounceReply::Elsewhere { leader: self.leader_elsewhere() };
+        }
+        let known = self.members().get_node(&node).cloned();
+        let change = match known {
+            Some(known) if known.is_where(&member) => return AnnounceReply::Done,
+            Some(known) => {
+                if let Some(expelled) = doubled(&self.inner.peers, node, &known, &member).await {
+                    return AnnounceReply::Expelled(expelled);
+                }
+                // What it came for is told once; since then an operator may have given it a vote.
+                member.reads_along = known.reads_along;
+                ChangeMembers::SetNodes([(node, member.clone())].into())
+            }
+            None => ChangeMembers::AddNodes([(node, member.clone())].into()),
+        };
         match self.change_members(change).await {
             Change::Done => {
                 info!(node = node.get(), peer = member.peer, "node announced itself");
@@ -107,7 +126,7 @@ impl Consensus {
         }
     }
 
-    async fn change_members(&self, change: ChangeMembers<NodeId, Member>) -> Change {
+    pub(super) async fn change_members(&self, change: ChangeMembers<NodeId, Member>) -> Change {
         match self.inner.raft.change_membership(change, false).await {
             Ok(_) => Change::Done,
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Change::NotLeader,
@@ -123,10 +142,32 @@ impl Consensus {
         }
     }
 
+    /// Whether this was a member once. Once it is, it is for ever, so any node can tell.
+    pub(super) fn has_departed(&self, node: NodeId) -> bool {
+        self.inner.replica.read_state(|state| state.departed.contains(&node))
+    }
+
     /// The cluster's members, as far as this node knows.
     pub(super) fn members(&self) -> Membership {
-        self.inner.raft.metrics().borrow_watched().membership_config.membership().clone()
+        members(&self.inner.raft)
     }
+}
+
+/// The cluster's members, as far as an engine knows.
+pub(super) fn members(raft: &Raft) -> Membership {
+    raft.metrics().borrow_watched().membership_config.membership().clone()
+}
+
+/// Asks whether another process runs as a node, at the addresses under which it was known before.
+pub(super) async fn doubled(peers: &Peers, node: NodeId, known: &Member, now: &Member) -> Option<Expelled> {
+    if known.peer == now.peer {
+        return None;
+    }
+    let before = peers.connect(&known.peer, Some(node), Lane::Status);
+    let answer = before.call(kind::IDENTIFY, Bytes::new(), IDENTIFY_TIMEOUT).await.ok()?;
+    // The same process, if both addresses lead to it.
+    let peer: String = super::wire::decode(&answer).ok()?;
+    (peer != now.peer).then_some(Expelled::Doubled { address: peer })
 }
 
 /// What to change next, if this node leads and nothing is under way.
@@ -147,7 +188,8 @@ fn next_change(metrics: &Metrics) -> Option<(String, ChangeMembers<NodeId, Membe
         let matched = replication.get(node).and_then(Option::as_ref).map(|matched| matched.index);
         matched.is_some_and(|matched| matched + CAUGHT_UP_ENTRIES >= last)
     };
-    membership.learner_ids().filter(caught_up).find_map(|learner| {
+    let wants_vote = |node: &NodeId| membership.get_node(node).is_some_and(|member| !member.reads_along);
+    membership.learner_ids().filter(wants_vote).filter(caught_up).find_map(|learner| {
         let change = promotion(learner, membership, metrics.id)?;
         Some((format!("learner {learner} became a voter"), change))
     })
@@ -197,7 +239,7 @@ mod tests {
         voters: [BTreeSet<NodeId>; C],
         nodes: [(u64, &str, u64); N],
     ) -> Option<ChangeMembers<NodeId, Member>> {
-        let member = |peer: &str| Member { peer: peer.to_owned(), client: String::new() };
+        let member = |peer: &str| Member { peer: peer.to_owned(), reads_along: peer == "reader", ..Member::default() };
         let members = nodes.map(|(node, peer, _)| (NodeId::new(node), member(peer)));
         let membership = Membership::new(voters.into(), BTreeMap::from(members)).expect("valid");
         let stored = Arc::new(StoredMembership::new(Some(log_id(1)), membership));
@@ -216,6 +258,11 @@ mod tests {
         assert_eq!(next([ids([1])], nodes(900)), None);
         let add = ChangeMembers::Batch(vec![ChangeMembers::AddVoterIds(ids([2]))]);
         assert_eq!(next([ids([1])], nodes(990)), Some(add));
+    }
+
+    #[test]
+    fn a_learner_that_came_to_read_along_waits_for_an_operator() {
+        assert_eq!(next([ids([1])], [(1, "a", 1_000), (2, "reader", 1_000)]), None);
     }
 
     #[test]

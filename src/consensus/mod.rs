@@ -21,10 +21,12 @@ mod checkpoint;
 mod codec;
 mod compaction;
 mod entry;
+mod leadership;
 mod log_storage;
 mod membership;
 mod network;
 mod options;
+mod order;
 mod peers;
 mod proposer;
 mod receive;
@@ -41,7 +43,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -53,10 +54,13 @@ use uuid::Uuid;
 pub use self::checkpoint::{CheckpointError, CheckpointOptions};
 pub use self::codec::CodecError;
 pub use self::compaction::CompactionError;
+pub use self::leadership::Leadership;
+use self::leadership::MAJORITY_TIMEOUT;
 use self::log_storage::LogStorage;
 pub use self::membership::VOTERS_MAX;
 use self::network::Network;
 pub use self::options::{Options, Timing};
+pub use self::order::{Order, OrderRefused};
 pub use self::peers::Peers;
 pub use self::proposer::ProposeError;
 use self::proposer::Proposer;
@@ -68,7 +72,7 @@ use self::state_machine::StateMachine;
 pub use self::types::Member;
 use self::types::{LogId, Raft};
 use self::wire::Offer;
-pub use self::wire::Proposed;
+pub use self::wire::{Expelled, Proposed};
 use crate::broker::Feed;
 use crate::domain::{LogIndex, NodeId};
 use crate::state::EncodedCommand;
@@ -83,6 +87,9 @@ pub enum StartError {
     /// The timing makes no sense.
     #[error("the timing of elections: {0}")]
     Timing(String),
+    /// Another process runs as this node.
+    #[error(transparent)]
+    Expelled(Expelled),
     /// What is on disk contradicts itself.
     #[error("consensus could not be started from what is on disk: {0}")]
     Storage(String),
@@ -127,23 +134,6 @@ struct Inner {
     heard: Mutex<Instant>,
 }
 
-/// What a node knows of the cluster's leadership.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// Raft's current term.
-    pub term: u64,
-    /// The leader, as far as known. A node that is cut off goes on believing in the last one.
-    pub leader: Option<NodeId>,
-    /// The last entry that a majority is known to hold.
-    pub committed: Option<u64>,
-    /// This node's last entry.
-    pub last: Option<u64>,
-    /// The last entry that this node has dropped from its log.
-    pub purged: Option<u64>,
-    /// Whether the engine has stopped for good.
-    pub stopped: bool,
-}
-
 /// What a member is to the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -182,10 +172,19 @@ impl Consensus {
             exports: exports.clone(),
             own_address: member.peer.clone(),
         };
+        let reached = member.clone();
         let machine = StateMachine::new(replica.clone(), exports.clone(), checkpoint, feed, incoming_dir.clone());
         let raft = Raft::new(node, Arc::new(config), network, LogStorage::new(log.clone()), machine)
             .await
             .map_err(|error| StartError::Storage(error.to_string()))?;
+        let before = membership::members(&raft).get_node(&node).cloned();
+        if let Some(before) = before
+            && let Some(expelled) = membership::doubled(&peers, node, &before, &reached).await
+        {
+            let _ = raft.shutdown().await;
+            return Err(StartError::Expelled(expelled));
+        }
+        raft.runtime_config().elect(true);
         let (proposer, proposing) = Proposer::new(raft.clone(), key_window);
         tasks.spawn(stop.clone().run_until_cancelled_owned(proposing));
 
@@ -265,16 +264,6 @@ impl Consensus {
         &self.inner.peers
     }
 
-    /// The leader and how to reach it, as far as this node knows.
-    #[must_use]
-    pub fn leader(&self) -> Option<(NodeId, Member)> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let leader = metrics.current_leader?;
-        let member = metrics.membership_config.membership().get_node(&leader)?;
-        Some((leader, member.clone()))
-    }
-
     /// Every member and what it is to the cluster. Nobody leads while this node [hears from no leader](Self::hears_leader).
     #[must_use]
     pub fn roles(&self) -> Vec<(NodeId, Member, Role)> {
@@ -288,48 +277,6 @@ impl Consensus {
             () => Role::Learner,
         };
         membership.nodes().map(|(node, member)| (*node, member.clone(), role(*node))).collect()
-    }
-
-    /// What is known of leadership and commitment now.
-    #[must_use]
-    pub fn leadership(&self) -> Leadership {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        leadership(&metrics)
-    }
-
-    /// Whether this node is in touch with a leader: it has heard from it, or leads and a majority has heard from it,
-    /// within the time in which it would stand for election itself.
-    #[must_use]
-    pub fn hears_leader(&self) -> bool {
-        self.heard_leader(&self.inner.raft.metrics().borrow_watched()).is_some()
-    }
-
-    /// The leader, if this node is in touch with it.
-    fn heard_leader(&self, metrics: &types::Metrics) -> Option<NodeId> {
-        let leader = metrics.current_leader?;
-        let patience = self.inner.timing.election_max * 2;
-        let in_touch = if leader == self.inner.node {
-            let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-            alone || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() < patience)
-        } else {
-            self.inner.heard.lock().expect("nothing panics under this lock").elapsed() < patience
-        };
-        in_touch.then_some(leader)
-    }
-
-    /// Waits until `done` holds of the leadership, which it is asked each time something changes. `false`: the engine has
-    /// ended, so nothing changes any more.
-    pub async fn wait(&self, mut done: impl FnMut(&Leadership) -> bool) -> bool {
-        let mut metrics = self.inner.raft.metrics();
-        loop {
-            if done(&leadership(&metrics.borrow_and_update())) {
-                return true;
-            }
-            if metrics.changed().await.is_err() {
-                return false;
-            }
-        }
     }
 
     /// Waits until what this node had on disk when it started is known to be committed, and is applied.
@@ -364,19 +311,6 @@ impl Consensus {
         exports.offer(replica, purged).await
     }
 
-    /// Hands leadership to the voter that is furthest, if this node leads others, and waits until it does lead. Without
-    /// a majority nobody can take it.
-    pub async fn hand_over(&self) {
-        if !self.hears_leader() {
-            return;
-        }
-        let Some(successor) = self.successor() else { return };
-        if self.inner.raft.trigger().transfer_leader(successor).await.is_ok() {
-            let elsewhere = self.wait(|now| now.stopped || now.leader.is_some_and(|leader| leader != self.inner.node));
-            let _ = tokio::time::timeout(MAJORITY_TIMEOUT, elsewhere).await;
-        }
-    }
-
     /// Why the engine has stopped for good, if it has by itself.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -390,34 +324,7 @@ impl Consensus {
     pub async fn shut_down(&self) {
         let _ = self.inner.raft.shutdown().await;
     }
-
-    /// The voter that is furthest, if this node leads others.
-    fn successor(&self) -> Option<NodeId> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let replication = metrics.replication.as_ref()?;
-        let voters = metrics.membership_config.membership().voter_ids();
-        voters
-            .filter(|voter| *voter != self.inner.node)
-            .filter_map(|voter| Some(((*replication.get(&voter)?)?, voter)))
-            .max()
-            .map(|(_, voter)| voter)
-    }
 }
 
 /// For a checkpoint that another node waits for.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// For hearing from a majority once, and flushing a vote; beyond this the cluster is not healthy.
-const MAJORITY_TIMEOUT: Duration = Duration::from_secs(1);
-
-fn leadership(metrics: &types::Metrics) -> Leadership {
-    Leadership {
-        term: metrics.current_term,
-        leader: metrics.current_leader,
-        committed: metrics.cluster_committed.map(|committed| committed.index),
-        last: metrics.last_log_index,
-        purged: metrics.purged.map(|purged| purged.index),
-        stopped: metrics.running_state.is_err(),
-    }
-}

@@ -70,6 +70,8 @@ pub(super) fn config(cluster: Uuid, timing: Timing) -> Result<Config, openraft::
         // without the second a leader that sees only a bridge to the majority goes on for ever (openraft #2080).
         enable_pre_vote: Some(true),
         quorum_loss_probe_interval: Some(millis(timing.election_max * 3)),
+        // Not before it is known that nobody else votes as this node.
+        enable_elect: false,
         // Checkpoints decide when there is a snapshot and how far the log may go.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,

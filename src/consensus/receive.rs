@@ -34,6 +34,7 @@ impl Consensus {
             }
             kind::VOTE => reply(raft.vote(wire::decode(body).ok()?).await),
             kind::PRE_VOTE => reply(raft.pre_vote(wire::decode(body).ok()?).await),
+            kind::IDENTIFY => Some(wire::encode(&self.inner.member.peer)),
             kind::TRANSFER_LEADER => reply(raft.handle_transfer_leader(wire::decode(body).ok()?).await),
             kind::INSTALL_SNAPSHOT => Some(wire::encode(&self.install_snapshot(wire::decode(body).ok()?).await)),
             kind::OPEN_SNAPSHOT => {

@@ -3,6 +3,7 @@
 //! [`Replica`] is written by the state machine's adapter and by checkpoints, and read by everybody else. It is what a
 //! node *has applied*; it says nothing about what the cluster has committed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, OnceLock, RwLock};
 
@@ -11,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::checkpoint::CheckpointError;
 use super::types::{LogId, RaftEntry, StoredMembership};
-use crate::domain::{LogIndex, Position};
+use crate::domain::{LogIndex, NodeId, Position};
 use crate::state::{self, Event, Machine, Outcome};
 use crate::storage::Store;
 
@@ -50,13 +51,18 @@ pub(super) struct State {
     pub(super) machine: Machine,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
+    pub(super) departed: BTreeSet<NodeId>,
 }
 
-/// The last entry and the membership of the store's content.
+/// What Raft wants to know of the store's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Stored {
+    /// The last entry.
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
+    /// The nodes that were members once. They are never let in again: what they acknowledged no longer counts, and with
+    /// what they remember of the others they could form a majority of long ago.
+    pub(super) departed: BTreeSet<NodeId>,
 }
 
 impl Replica {
@@ -65,7 +71,7 @@ impl Replica {
             index: stored.applied.map(|applied| LogIndex::new(applied.index)),
             position: machine.position(),
         });
-        let state = State { machine, applied: stored.applied, membership: stored.membership.clone() };
+        let state = State::new(machine, &stored);
         let inner = Inner {
             state: RwLock::new(state),
             store: RwLock::new(store),
@@ -162,7 +168,7 @@ impl Replica {
     pub(super) fn replace(&self, machine: Machine, stored: Stored, store: Store) {
         self.write_state(|state| {
             *self.inner.store.write().expect(LOCK) = store;
-            *state = State { machine, applied: stored.applied, membership: stored.membership.clone() };
+            *state = State::new(machine, &stored);
         });
         self.set_stored(stored);
     }
@@ -177,6 +183,16 @@ enum Change {
 }
 
 impl State {
+    fn new(machine: Machine, stored: &Stored) -> Self {
+        let Stored { applied, membership, departed } = stored.clone();
+        Self { machine, applied, membership, departed }
+    }
+
+    /// What a store holds that is brought to this state.
+    pub(super) fn stored(&self) -> Stored {
+        Stored { applied: self.applied, membership: self.membership.clone(), departed: self.departed.clone() }
+    }
+
     fn apply(&mut self, log_id: LogId, change: Change, events: &mut Vec<Event>) -> Vec<Outcome> {
         let index = LogIndex::new(log_id.index);
         self.applied = Some(log_id);
@@ -184,6 +200,9 @@ impl State {
             Change::Nothing => self.machine.skip(index),
             Change::Membership(membership) => {
                 self.machine.skip(index);
+                let is_member = |node: &NodeId| membership.membership().get_node(node).is_some();
+                let left = self.membership.membership().nodes().map(|(node, _)| *node).filter(|node| !is_member(node));
+                self.departed.extend(left);
                 self.membership = membership;
             }
             Change::Commands(entry) => return self.machine.apply(index, entry, events),

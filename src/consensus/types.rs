@@ -44,11 +44,21 @@ pub(crate) struct Applied {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// How the others reach a node, as the membership entries of the log hold it.
+/// A node as the membership entries of the log hold it: how the others reach it, and what it came for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// `host:port` of its peer listener.
     pub peer: String,
-    /// `host:port` of its client listener.
+    /// The URL of its client listener.
     pub client: String,
+    /// It came to read along, and gets a vote only when an operator says so.
+    pub reads_along: bool,
+}
+
+impl Member {
+    /// Whether the two are reached at the same addresses.
+    #[must_use]
+    pub fn is_where(&self, other: &Self) -> bool {
+        (&self.peer, &self.client) == (&other.peer, &other.client)
+    }
 }

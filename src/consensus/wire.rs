@@ -6,6 +6,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 pub(crate) use super::codec::{CodecError, decode, encode};
 use super::types::{LogId, Member, SnapshotMeta, TypeConfig, Vote};
@@ -26,6 +27,8 @@ pub(crate) mod kind {
     pub(crate) const ANNOUNCE: u8 = 10;
     pub(crate) const STATUS: u8 = 11;
     pub(crate) const COMMITTED: u8 = 12;
+    pub(crate) const IDENTIFY: u8 = 13;
+    pub(crate) const ORDER: u8 = 14;
 }
 
 /// Everything of an append request but its entries.
@@ -140,6 +143,28 @@ pub(crate) enum AnnounceReply {
     Done,
     /// Ask the leader, whose peer address this is, or again when there is one.
     Elsewhere { leader: Option<String> },
+    /// The cluster is done with this node.
+    Expelled(Expelled),
+}
+
+/// Why the cluster wants no more of a node.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expelled {
+    /// An operator has removed it, or another node has taken its place. Its id is never used again.
+    #[error(
+        "this node was removed from its cluster. What it has acknowledged is on the others; to let it in again, start it \
+         with an empty data directory, so that it joins under a new id"
+    )]
+    Removed,
+    /// Another process runs under its id.
+    #[error(
+        "another process runs as this node, at {address}. Was its data directory copied? Stop that one, or start this one \
+         with an empty data directory, so that it joins under a new id"
+    )]
+    Doubled {
+        /// The peer address at which the other one answers.
+        address: String,
+    },
 }
 
 /// A snapshot that a node keeps ready to be read.

@@ -51,6 +51,11 @@ impl Api {
         Self { routes: origin::cors(&app.options.cors_origins).layer(routes), app }
     }
 
+    /// What requests are served with.
+    pub(super) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// Answers a request: counted, timed, and with a problem if there is nothing better.
     pub async fn answer(&self, request: Request) -> Response {
         let counted = self.app.metrics.request(&request);

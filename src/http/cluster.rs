@@ -17,6 +17,8 @@ pub(super) struct ClusterBody {
     /// Names the cluster for as long as it lives.
     #[schema(format = "uuid")]
     cluster: String,
+    /// The node that answers.
+    node: u64,
     /// The node that leads, if this one hears from it.
     leader: Option<u64>,
     /// The Raft term.
@@ -84,6 +86,7 @@ impl From<ClusterView> for ClusterBody {
     fn from(view: ClusterView) -> Self {
         Self {
             cluster: view.cluster.to_string(),
+            node: view.node.get(),
             leader: view.leader.map(|leader| leader.get()),
             term: view.term,
             nodes: view.nodes.into_iter().map(NodeBody::from).collect(),

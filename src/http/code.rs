@@ -63,12 +63,24 @@ catalogue! {
     RouteNotFound: NOT_FOUND, "route-not-found", "No such route";
     /// There is no such topic.
     TopicNotFound: NOT_FOUND, "topic-not-found", "No such topic";
+    /// No member of the cluster has this id.
+    NodeNotFound: NOT_FOUND, "node-not-found", "No such node";
     /// The path has other methods.
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not have this method";
     /// The body did not arrive in time.
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body took too long";
     /// The topic exists with other settings.
     TopicExists: CONFLICT, "topic-exists", "The topic exists with other settings";
+    /// The node is the only one that votes.
+    LastVoter: CONFLICT, "last-voter", "The node is the only voter";
+    /// Fewer than a majority of the voters would answer.
+    QuorumAtRisk: CONFLICT, "quorum-at-risk", "The cluster would lose its majority";
+    /// As many nodes vote as may.
+    VotersFull: CONFLICT, "voters-full", "There is no room for another voter";
+    /// The node lacks what it would need, or doesn't answer.
+    NotCaughtUp: CONFLICT, "not-caught-up", "The node has not caught up";
+    /// The node is a learner.
+    NotVoter: CONFLICT, "not-voter", "The node does not vote";
     /// The cursor counts in a history that is not the cluster's any more.
     ForeignCursor: GONE, "foreign-cursor", "The cursor is of another history";
     /// The body, or one message of it, is too large.
@@ -83,6 +95,10 @@ catalogue! {
     Internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
     /// The cluster has no leader at the moment.
     NoLeader: SERVICE_UNAVAILABLE, "no-leader", "The cluster has no leader";
+    /// The node that is to do it does not answer.
+    NodeUnreachable: SERVICE_UNAVAILABLE, "node-unreachable", "The node does not answer";
+    /// The membership is being changed.
+    Busy: SERVICE_UNAVAILABLE, "busy", "The cluster is being changed";
     /// The node can't serve yet.
     NotReady: SERVICE_UNAVAILABLE, "not-ready", "The node is not ready";
     /// The node is about to stop.

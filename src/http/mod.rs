@@ -11,6 +11,7 @@
 //! - [`Api`] answers requests; [`serve()`] takes them from a listener. Tests need only the first.
 
 mod activity;
+mod admin;
 mod api;
 mod body;
 mod cluster;
@@ -44,6 +45,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::admin::serve_admin;
 pub use self::api::Api;
 pub use self::code::Code;
 pub use self::metrics::Metrics;

@@ -140,6 +140,8 @@ fn problem_schema() -> Object {
         .property("maxBytes", number())
         .property("maxLines", number())
         .property("outcome", text().enum_values(Some(["unknown"])))
+        .property("voters", number().description(Some("That would be left")))
+        .property("answering", number().description(Some("Voters of those that answer")))
         .property("existing", ObjectBuilder::new().property("retention", Ref::from_schema_name("Retention")))
         .required("type")
         .required("title")

@@ -15,7 +15,7 @@ use super::topics::RetentionBody;
 use crate::domain::{
     CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, PatternError, TopicNameError,
 };
-use crate::node::{HistoryError, NotReady, WriteError};
+use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, VOTERS_MAX, WriteError};
 use crate::state::Refusal;
 
 /// The media type of every error.
@@ -133,6 +133,71 @@ impl From<WriteError> for Problem {
                 ),
             )
             .with("outcome", "unknown"),
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Refused(refused) => refused.into(),
+            OrderError::NoLeader => Self::new(
+                Code::NoLeader,
+                "Nothing has changed, as far as is known. Try again: a leader is elected within seconds, as long as most \
+                 voters run and reach each other.",
+            ),
+            OrderError::Unreachable { node } => Self::new(
+                Code::NodeUnreachable,
+                format!(
+                    "Node {node} did not answer. Try again, or look whether it runs; a node that is gone for good can \
+                         be removed."
+                ),
+            ),
+        }
+    }
+}
+
+impl From<OrderRefused> for Problem {
+    fn from(refused: OrderRefused) -> Self {
+        match refused {
+            OrderRefused::NotLeader => OrderError::NoLeader.into(),
+            OrderRefused::UnknownNode { node } => {
+                Self::new(Code::NodeNotFound, format!("No member has the id {node}. See /cluster for those there are."))
+            }
+            OrderRefused::LastVoter { node } => Self::new(
+                Code::LastVoter,
+                format!("Node {node} is the only one that votes, and holds the cluster. Let another one in first."),
+            ),
+            OrderRefused::QuorumAtRisk { node, voters, answering } => Self::new(
+                Code::QuorumAtRisk,
+                format!(
+                    "Without node {node} there would be {voters} voters, of which {answering} answer: nothing could be \
+                     written. Bring the others back, or remove first those that are gone for good. If they are about to \
+                     come back, force it."
+                ),
+            )
+            .with("voters", voters)
+            .with("answering", answering),
+            OrderRefused::VotersFull => Self::new(
+                Code::VotersFull,
+                format!("{} nodes vote, and more would only make writes slower. Remove one of them first.", VOTERS_MAX),
+            ),
+            OrderRefused::NotCaughtUp { node } => Self::new(
+                Code::NotCaughtUp,
+                format!("Node {node} does not answer, or lacks what the leader has. Wait until its lag in /cluster is 0."),
+            ),
+            OrderRefused::NotVoter { node } => {
+                Self::new(Code::NotVoter, format!("Node {node} is a learner. Promote it first, or choose a voter."))
+            }
+            OrderRefused::NoSuccessor => Self::new(
+                Code::NotCaughtUp,
+                "No other voter answers, so nobody could lead. Start one, or let another node in.",
+            ),
+            OrderRefused::Busy => Self::new(
+                Code::Busy,
+                "Another change of the membership is under way, or this one has not ended yet. Look at /cluster, and \
+                 try again.",
+            ),
         }
     }
 }

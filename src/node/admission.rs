@@ -1,6 +1,6 @@
 //! Coming into the cluster: asking to be let in, and telling where this node is reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -41,10 +41,12 @@ impl Node {
                     Err(error) => warn!(error = &error as &dyn std::error::Error, "could not note the other nodes"),
                 }
             }
-            let announced =
-                members.iter().any(|(id, member, _)| *id == consensus.node() && member == consensus.member());
-            if !announced {
-                self.announce_once(&mut troubles).await;
+            let own = members.iter().find(|(id, ..)| *id == consensus.node());
+            let announced = own.is_some_and(|(_, member, _)| member.is_where(consensus.member()));
+            // Who hears from nobody may have been removed meanwhile.
+            if !announced || !consensus.hears_leader() {
+                let troubles = (!announced).then_some(&mut troubles);
+                self.announce_once(&known, troubles).await;
             }
             tokio::select! {
                 () = sleep(KNOCK_EVERY) => {}
@@ -53,28 +55,42 @@ impl Node {
         }
     }
 
-    async fn announce_once(&self, troubles: &mut Troubles) {
+    /// Asks one node after the other until one knows what becomes of this one.
+    async fn announce_once(&self, others: &[String], mut troubles: Option<&mut Troubles>) {
         let consensus = &self.inner.consensus;
-        let announce = || Announce { node: consensus.node(), member: consensus.member().clone() };
-        if consensus.leader().is_some_and(|(leader, _)| leader == consensus.node()) {
-            consensus.announce(announce()).await;
-            return;
+        let announce = Announce { node: consensus.node(), member: consensus.member().clone() };
+        if consensus.leads() {
+            return self.heed(consensus.announce(announce).await);
         }
         let leader = consensus.leader().map(|(_, member)| member.peer);
-        for address in leader.into_iter().chain(self.inner.settings.join.iter().cloned()) {
-            match ask(consensus.peers(), &address, Lane::Status, kind::ANNOUNCE, &announce()).await {
-                Ok(AnnounceReply::Done) => return,
-                Ok(AnnounceReply::Elsewhere { leader: Some(leader) }) => {
-                    let _: Result<AnnounceReply, _> =
-                        ask(consensus.peers(), &leader, Lane::Status, kind::ANNOUNCE, &announce()).await;
-                    return;
-                }
+        let addresses = leader.iter().chain(&self.inner.settings.join).chain(others);
+        for address in addresses.collect::<BTreeSet<_>>() {
+            let ask = |address| ask(consensus.peers(), address, Lane::Status, kind::ANNOUNCE, &announce);
+            match ask(address).await {
                 Ok(AnnounceReply::Elsewhere { leader: None }) => {}
-                Err(error) if troubles.is_news(&address, &error) => {
-                    warn!(peer = address, error, "not announced yet, still trying");
+                Ok(AnnounceReply::Elsewhere { leader: Some(leader) }) => {
+                    if let Ok(reply) = ask(&leader).await {
+                        return self.heed(reply);
+                    }
                 }
-                Err(_) => {}
+                Ok(reply) => return self.heed(reply),
+                Err(error) => {
+                    if troubles.as_mut().is_some_and(|troubles| troubles.is_news(address, &error)) {
+                        warn!(peer = address, error, "not announced yet, still trying");
+                    }
+                }
             }
+        }
+    }
+
+    /// Leaves if the cluster wants no more of this node.
+    fn heed(&self, reply: AnnounceReply) {
+        match reply {
+            AnnounceReply::Expelled(reason) => {
+                let _ = self.inner.expelled.set(reason);
+                self.inner.stop.cancel();
+            }
+            AnnounceReply::Done | AnnounceReply::Elsewhere { .. } => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A node's life: identity, recovery, start, readiness, end.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -12,12 +12,13 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use super::admission::join;
+use super::drain::Drain;
 use super::forward::Forwarder;
 use super::status::Directory;
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
 use crate::consensus::{
-    CheckpointOptions, Consensus, Fault, Leadership, Options, Peers, RecoveryError, StartError, recover,
+    CheckpointOptions, Consensus, Expelled, Fault, Leadership, Options, Peers, RecoveryError, StartError, recover,
 };
 use crate::domain::{Epoch, NodeId, Timestamp};
 use crate::rpc::Endpoint;
@@ -169,6 +170,8 @@ impl Node {
             directory: Directory::default(),
             dir,
             serving,
+            drain: Drain::default(),
+            expelled: OnceLock::new(),
             tasks,
             stop,
         };
@@ -186,7 +189,7 @@ impl Node {
     /// # Errors
     /// Why it doesn't.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        if self.inner.stop.is_cancelled() {
+        if self.is_stopping() {
             return Err(NotReady::Stopping);
         }
         if !self.inner.serving.is_cancelled() {
@@ -206,15 +209,21 @@ impl Node {
         self.inner.consensus.leadership().committed.unwrap_or(0).saturating_sub(applied)
     }
 
+    /// Whether it is about to stop, or has begun to send its clients elsewhere.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.inner.stop.is_cancelled() || self.inner.drain.has_begun()
+    }
+
+    /// Why this node had to leave its cluster, if it had.
+    #[must_use]
+    pub fn expelled(&self) -> Option<&Expelled> {
+        self.inner.expelled.get()
+    }
+
     /// Why this node has stopped by itself, if it has.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.inner.consensus.fault()
-    }
-
-    /// Hands leadership to another voter, if this node leads and there is one: the first step of stopping.
-    pub async fn hand_over(&self) {
-        self.inner.consensus.hand_over().await;
     }
 
     /// Stops taking part. The owner cancels `stop` and waits for the tasks.
@@ -258,9 +267,8 @@ impl Node {
                 _ = looks.tick() => {}
                 () = self.inner.stop.cancelled() => return,
             }
-            let leads = consensus.leader().is_some_and(|(leader, _)| leader == consensus.node());
             let due = consensus.replica().read(Machine::next_expiry).is_some_and(|at| at <= Timestamp::now());
-            if leads && due {
+            if consensus.leads() && due {
                 // If it fails, the next look tries again.
                 let _ = consensus.propose(vec![Command::Tick.encode()]).await;
             }

@@ -9,29 +9,35 @@
 //! - A stream shows every message of its topics from its cursor on, in order and once, or says where the hole is.
 
 mod admission;
+mod drain;
 mod forward;
 mod history;
 mod lifecycle;
+mod order;
 mod settings;
 mod status;
 mod stream;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::drain::Drain;
 use self::forward::Forwarder;
 pub use self::history::{HistoryError, HistoryPage, HistoryQuery, ReadError};
 pub use self::lifecycle::{NodeError, NotReady};
+pub use self::order::OrderError;
 pub use self::settings::{Connections, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
 pub use self::stream::{NotServing, Start, Stream, StreamRequest};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
-pub use crate::consensus::{CheckpointOptions, Fault, Member, Role, Timing};
+pub use crate::consensus::{
+    CheckpointOptions, Expelled, Fault, Member, Order, OrderRefused, Role, StartError, Timing, VOTERS_MAX,
+};
 use crate::consensus::{Consensus, Leadership};
 use crate::domain::{Epoch, Position, Timestamp, TopicName};
 use crate::rpc::Endpoint;
@@ -56,6 +62,9 @@ struct Inner {
     dir: DataDir,
     /// Cancelled, as it were, once streams may be opened.
     serving: CancellationToken,
+    drain: Drain,
+    /// Why the cluster wants no more of this node.
+    expelled: OnceLock<Expelled>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -132,7 +141,7 @@ impl Node {
             broker: self.inner.broker.stats(),
             log: consensus.log_metrics(),
             leadership: consensus.leadership(),
-            is_leader: consensus.leader().is_some_and(|(leader, _)| leader == consensus.node()),
+            is_leader: consensus.leads(),
             hears_leader: consensus.hears_leader(),
             position,
             topics,

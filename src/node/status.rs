@@ -155,7 +155,7 @@ impl Node {
             cpu: self.inner.directory.cpu.lock().expect(LOCK).share,
             connections: self.inner.settings.connections.count(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            draining: self.inner.stop.is_cancelled(),
+            draining: self.is_stopping(),
         }
     }
 

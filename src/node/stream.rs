@@ -13,6 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, warn};
 
 use super::history::{self, ReadError};
@@ -91,6 +93,11 @@ pub struct Stream {
     pending: VecDeque<Bytes>,
     spoken: Instant,
     silence: Pin<Box<Sleep>>,
+    /// Completes when the node sends its streams elsewhere.
+    told: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Of a stream that was told to move: when it ends.
+    end: Option<Instant>,
+    _open: TaskTrackerToken,
 }
 
 #[derive(Debug)]
@@ -137,6 +144,9 @@ impl Node {
             pending: VecDeque::new(),
             spoken,
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
+            told: Box::pin(self.inner.drain.told()),
+            end: None,
+            _open: self.inner.drain.open(),
         };
         stream.start(start, tail, from);
         Ok(stream)
@@ -215,6 +225,12 @@ impl Stream {
                 self.spoken = Instant::now();
                 return Some(bytes);
             }
+            if self.end.is_some_and(|end| end <= Instant::now()) {
+                return None;
+            }
+            if self.end.is_none() && self.announce_move() {
+                continue;
+            }
             let step = match &mut self.phase {
                 Phase::Waiting { .. } => self.wait().await,
                 Phase::History { .. } => self.history().await,
@@ -229,6 +245,8 @@ impl Stream {
 
     async fn live(&mut self) -> Result<(), ReadError> {
         tokio::select! {
+            // A busy stream doesn't pay for what it waits for when it is idle.
+            biased;
             delivery = self.subscription.next() => match delivery {
                 Delivery::Frames { bytes, position } => {
                     self.position = self.position.max(position);
@@ -240,6 +258,7 @@ impl Stream {
                 }
             },
             () = self.silence.as_mut() => self.keep_alive(),
+            () = self.told.as_mut(), if self.end.is_none() => {}
         }
         Ok(())
     }
@@ -270,6 +289,7 @@ impl Stream {
                 }
             }
             () = self.silence.as_mut() => self.keep_alive(),
+            () = self.told.as_mut(), if self.end.is_none() => {}
         }
         Ok(())
     }
@@ -400,7 +420,24 @@ impl Stream {
             }
             self.spoken = Instant::now();
         }
-        self.silence.as_mut().reset(self.spoken + keep_alive);
+        self.rest();
+    }
+
+    /// Says where to go, if the node sends its streams elsewhere.
+    fn announce_move(&mut self) -> bool {
+        let node = self.node.clone();
+        let Some(departure) = node.inner.drain.departure() else { return false };
+        let within_ms = u64::try_from(departure.window.as_millis()).unwrap_or(u64::MAX);
+        self.push_control(&Control::Move { nodes: &departure.nodes(), within_ms });
+        self.end = Some(departure.end());
+        self.rest();
+        true
+    }
+
+    /// Waits for the next thing to do that nobody else brings about.
+    fn rest(&mut self) {
+        let keep_alive = self.spoken + self.node.inner.settings.keep_alive;
+        self.silence.as_mut().reset(self.end.map_or(keep_alive, |end| end.min(keep_alive)));
     }
 
     fn cursor(&self) -> Cursor {

@@ -103,6 +103,7 @@ async fn answer(node: &Node, lane: Lane, kind: u8, payload: &Bytes, deadline: In
             let announce: Announce = wire::decode(payload).ok()?;
             Some(wire::encode(&node.consensus().announce(announce).await))
         }
+        (_, kind::ORDER) => Some(wire::encode(&node.carry_out(wire::decode(payload).ok()?).await)),
         (_, kind::COMMITTED) => Some(wire::encode(&node.consensus().confirmed().await)),
         (_, kind::STATUS) => Some(wire::encode(&node.status())),
         (_, kind) => node.consensus().answer(kind, payload).await,

@@ -12,7 +12,7 @@ use crate::domain::NodeId;
 pub(super) const MAGIC: [u8; 4] = *b"repl";
 
 /// The version of the handshake and of the frames. A change in either gives it the next number.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Both sides' first message starts, in every version, with the magic and the version.
 pub(super) const PREFIX_BYTES: usize = 5;

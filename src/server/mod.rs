@@ -1,9 +1,11 @@
 //! Puts a node together: listeners, node, ports, and the order in which they start and stop.
 //!
 //! The clients' port answers from the first moment, if only to say that the node is starting; so an `EventSource` that
-//! comes back too early comes back again. Stopping goes the other way: leadership is handed over while the node still
-//! serves, then streams end between two events, then the engine stops and what is in memory is written down.
+//! comes back too early comes back again. Stopping goes the other way: leadership is handed over and streams are sent to
+//! other nodes while this one still serves, then streams end between two events, then the engine stops and what is in
+//! memory is written down.
 
+mod admin;
 mod collector;
 mod started;
 
@@ -26,7 +28,8 @@ use self::collector::NodeCollector;
 pub use self::started::Started;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError};
-use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, Timing};
+pub use crate::node::Expelled;
+use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, StartError, Timing};
 use crate::peer;
 use crate::rpc::{Secret, SecretError};
 use crate::state::KeyWindow;
@@ -46,6 +49,15 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// Operators can't be listened for.
+    #[error("can't listen for operators (--admin-socket) at {}{}", path.display(), socket_hint(source))]
+    Admin {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The cluster secret can't be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -61,6 +73,9 @@ pub enum ServerError {
     /// Whoever was to be told that the node serves could not be told.
     #[error("can't tell that the node serves")]
     Ready(#[source] io::Error),
+    /// The cluster wants no more of this node.
+    #[error(transparent)]
+    Expelled(Expelled),
     /// A disk or the engine failed. Nothing acknowledged is lost.
     #[error("the node had to stop; once the cause is gone, start it again")]
     Fault(#[source] Option<Fault>),
@@ -70,6 +85,7 @@ impl From<NodeError> for ServerError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::DataDir(error) => Self::DataDir(error),
+            NodeError::Start(StartError::Expelled(reason)) => Self::Expelled(reason),
             error => Self::Node(error),
         }
     }
@@ -117,7 +133,11 @@ pub async fn run(
     })?;
     let (clients, listen) = bind(settings.listen, Port::Clients).await?;
     let (peers, peer_listen) = bind(settings.peer_listen_address(), Port::Peers).await?;
-    let member = Member { peer: settings.peer_address(peer_listen), client: settings.client_url(listen) };
+    let member = Member {
+        peer: settings.peer_address(peer_listen),
+        client: settings.client_url(listen),
+        reads_along: settings.learner,
+    };
 
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let mut registry = Registry::with_prefix("repl");
@@ -143,10 +163,19 @@ pub async fn run(
             registry.register_collector(Box::new(NodeCollector::new(node.clone())));
             let app = App { node: node.clone(), options, metrics, registry, stop: stopping.clone() };
             tasks.spawn(peer::serve(peers, node.clone(), node.endpoint().clone()));
-            front.open(Api::new(app));
-            let told = Told { listen, peer_listen, member, data_dir };
-            let outcome = told.serve(&node, ready, stop, &stopping).await;
-            waiting_for("another node to lead", node.hand_over()).await;
+            let api = Api::new(app);
+            front.open(api.clone());
+            let outcome = async {
+                let path = settings.admin_socket_path();
+                let listening = admin::listen(&path).map_err(|source| ServerError::Admin { path, source });
+                let (operators, _file) = listening?;
+                tasks.spawn(http::serve_admin(operators, api, stopping.clone()));
+                let told = Told { listen, peer_listen, member, data_dir };
+                told.serve(&node, ready, stop, &stopping).await?;
+                waiting_for("clients to go to other nodes", node.drain(settings.drain_window)).await;
+                Ok(())
+            }
+            .await;
             stopping.cancel();
             waiting_for("consensus to end", node.shut_down()).await;
             (Some(node), outcome)
@@ -182,6 +211,15 @@ async fn waiting_for<T>(what: &str, end: impl Future<Output = T>) -> T {
 /// What else to say of an address that can't be listened on.
 fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::AddrInUse { ": is a broker running there already?" } else { "" }
+}
+
+/// What else to say of a path that can't be listened at.
+fn socket_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ": another process listens there",
+        io::ErrorKind::AlreadyExists => ": something is there that is no socket",
+        _ => "",
+    }
 }
 
 async fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
@@ -257,9 +295,10 @@ impl Told {
     ) -> Result<(), ServerError> {
         tokio::select! {
             served = node.served() => if !served {
-                return Err(ServerError::Fault(node.fault()));
+                return Err(stopped_by_itself(node));
             },
             () = &mut stop => return Ok(()),
+            () = node.told_to_stop() => return Ok(()),
         }
         let Self { listen, peer_listen, member, data_dir } = self;
         let view = node.cluster();
@@ -277,7 +316,13 @@ impl Told {
         ready(&started).map_err(ServerError::Ready)?;
         tokio::select! {
             () = stop => Ok(()),
-            () = stopping.cancelled() => Err(ServerError::Fault(node.fault())),
+            () = node.told_to_stop() => Ok(()),
+            () = stopping.cancelled() => Err(stopped_by_itself(node)),
         }
     }
+}
+
+/// Why a node has stopped that nobody told to.
+fn stopped_by_itself(node: &Node) -> ServerError {
+    node.expelled().cloned().map_or_else(|| ServerError::Fault(node.fault()), ServerError::Expelled)
 }

@@ -6,6 +6,7 @@
 //! log/        the Raft log
 //! state/      the checkpoint store (and state-damaged-<n>/, one that was set aside)
 //! incoming/   what is being received from a peer
+//! admin.sock  where operators reach the process that uses the directory
 //! ```
 //!
 //! A node id is safe only together with the log and vote beside it, hence it is kept here and nowhere else. What `log/`
@@ -23,8 +24,8 @@ use uuid::Uuid;
 use super::durable::{create_directory, unfinished, write_atomically};
 use crate::domain::NodeId;
 
-/// Of `node.json`. Another one is refused.
-const FORMAT_VERSION: u32 = 1;
+/// Of `node.json`, and of what the log and the checkpoint keep for Raft. Another one is refused.
+const FORMAT_VERSION: u32 = 2;
 
 const LOCK: &str = "lock";
 const NODE: &str = "node.json";
@@ -34,6 +35,7 @@ const STATE_SET_ASIDE: &str = "state-damaged-";
 const INCOMING: &str = "incoming";
 const EXPORT: &str = "export";
 const PEERS: &str = "peers";
+const ADMIN: &str = "admin.sock";
 
 /// What an empty volume comes with.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -218,7 +220,7 @@ fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
 }
 
 fn is_ours(name: &OsStr) -> bool {
-    [LOCK, LOG, STATE, INCOMING, EXPORT, PEERS, LOST_AND_FOUND].iter().any(|ours| name == *ours)
+    [LOCK, LOG, STATE, INCOMING, EXPORT, PEERS, ADMIN, LOST_AND_FOUND].iter().any(|ours| name == *ours)
         || name == unfinished(Path::new(NODE)).as_os_str()
         || name.to_str().is_some_and(|name| name.starts_with(STATE_SET_ASIDE))
 }
@@ -301,7 +303,7 @@ mod tests {
         let text = fs::read_to_string(path.join(NODE)).expect("text");
         assert_eq!(
             text,
-            "{\n  \"format\": 1,\n  \"cluster\": \"6f1c9d0e-43ab-4c77-9e57-2b1d0c55a9f3\",\n  \"node\": 3,\n  \"crc32c\": \"5f0d11d7\"\n}\n"
+            "{\n  \"format\": 2,\n  \"cluster\": \"6f1c9d0e-43ab-4c77-9e57-2b1d0c55a9f3\",\n  \"node\": 3,\n  \"crc32c\": \"5f0d11d7\"\n}\n"
         );
     }
 
@@ -398,8 +400,8 @@ mod tests {
         let dir = temporary();
         let data = DataDir::open(dir.path()).expect("opens");
         let file = dir.path().join(NODE);
-        fs::write(&file, r#"{"format": 2, "anything": true}"#).expect("writes");
-        assert!(matches!(data.identity(), Err(DataDirError::Version { found: 2, .. })));
+        fs::write(&file, r#"{"format": 1, "anything": true}"#).expect("writes");
+        assert!(matches!(data.identity(), Err(DataDirError::Version { found: 1, .. })));
         fs::write(&file, encode(&IDENTITY).replace("\"node\"", "\"extra\": 1, \"node\"")).expect("writes");
         assert!(matches!(data.identity(), Err(DataDirError::Damaged { what, .. }) if what.contains("extra")));
     }

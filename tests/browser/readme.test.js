@@ -67,6 +67,9 @@ test('the commands for three nodes do what the README says', async (t) => {
   await shell.run(kill)
   await until('both messages', () => /"value":"before".*"value":"after"/s.test(subscriber.output))
   assert.match(await shell.run(again), /"value":"before".*"value":"after"/s)
+
+  const [operate] = blocks('Operate', 'sh', replace)
+  assert.match(await shell.run(operate), /3 of 3 voters are up.*node \d leads/s)
 })
 
 test('the example page shows what is said in every window, and comes back after a restart', {skip}, async (t) => {

@@ -82,6 +82,9 @@ fn help_lists_every_setting() {
     let output = repl(&["--help"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     golden::check("help.txt", &printed(output));
+    let output = repl(&["cluster", "--help"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    golden::check("help-cluster.txt", &printed(output));
 }
 
 #[test]
@@ -95,7 +98,8 @@ fn version_is_that_of_the_package() {
 fn what_can_not_be_used_is_explained_and_exits_with_2() {
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let secret = secret.path().to_str().expect("a path of ASCII");
-    let misuses: [&[&str]; 8] = [
+    let long = format!("/run/{}.sock", "x".repeat(100));
+    let misuses: [&[&str]; 11] = [
         &["--lisen", "127.0.0.1:1"],
         &["start"],
         &["--listen", "nowhere"],
@@ -104,6 +108,9 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
         &["--config", "/nowhere/repl.toml"],
         &["--log-level", "inof"],
         &["--cluster-secret-file", secret],
+        &["--admin-socket", &long],
+        &["cluster", "remove", "two"],
+        &["cluster", "status", "--listen", "127.0.0.1:1"],
     ];
     let mut texts = String::new();
     for arguments in misuses {
@@ -139,6 +146,15 @@ fn a_start_that_fails_names_the_setting_to_change_and_exits_with_1() {
         texts += &format!("$ repl {}\n{}\n", arguments.join(" "), printed(output));
     }
     golden::check("failures.txt", &texts.replace(&path(""), "").replace(&taken, "taken"));
+}
+
+#[test]
+fn an_operator_who_reaches_no_node_is_told_where_it_was_looked_for_and_exits_with_4() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = repl(&["cluster", "status"]).env("REPL_DATA_DIR", directory.path()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(4));
+    let text = printed(output);
+    assert!(text.contains(&format!("no node answers at {}/admin.sock", directory.path().display())), "{text}");
 }
 
 #[test]

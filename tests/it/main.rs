@@ -8,9 +8,11 @@
     reason = "clippy allows these in tests, but doesn't take the helpers of a test crate for tests"
 )]
 
+mod administration;
 mod chaos;
 mod cli;
 mod cluster;
+mod drain;
 mod golden;
 mod lifecycle;
 mod membership;

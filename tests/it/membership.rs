@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Door, Message, Subscriber, Subscription, free_address, until};
+use crate::cluster::{Cluster, Door, Message, Subscriber, Subscription, copy_dir, free_address, until};
 
 /// Arguments under which a few hundred messages are enough for checkpoints and a purged log.
 const SMALL_CHECKPOINTS: [&str; 4] = ["--checkpoint-bytes", "32KiB", "--checkpoint-interval", "500ms"];
@@ -398,19 +397,6 @@ async fn a_node_that_was_restored_from_an_older_copy_is_brought_up_to_date() {
     messages.extend(client.publish_all(cluster.url(restored), "orders", 30..40).await);
     cluster.all_keep("orders", &messages).await;
     assert!(cluster.nodes.iter_mut().all(|node| node.is_running()));
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 #[tokio::test]

@@ -34,7 +34,11 @@ async fn node() -> Node {
     let dir = tempfile::tempdir().expect("a directory");
     let settings = Settings {
         data_dir: dir.path().to_owned(),
-        member: Member { peer: "127.0.0.1:7376".to_owned(), client: "http://127.0.0.1:7375".to_owned() },
+        member: Member {
+            peer: "127.0.0.1:7376".to_owned(),
+            client: "http://127.0.0.1:7375".to_owned(),
+            reads_along: false,
+        },
         join: Vec::new(),
         secret: None,
         timing: Timing::default(),

@@ -9,8 +9,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::*;
+use crate::domain::NodeId;
 use crate::http::{Code, Problem};
-use crate::node::{HistoryError, NotReady, ReadError, WriteError};
+use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, ReadError, WriteError};
 use crate::state::CodecError;
 
 /// Compares an answer with its file. `UPDATE_GOLDENFILES=1` writes the file instead, to be read before it is committed.
@@ -64,6 +65,14 @@ async fn every_code_has_its_golden_answer() {
         api.send(misdirected).await,
         api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
         answer(damaged()).await,
+        answer(OrderRefused::UnknownNode { node: NodeId::new(7) }).await,
+        answer(OrderRefused::LastVoter { node: NodeId::new(1) }).await,
+        answer(OrderRefused::QuorumAtRisk { node: NodeId::new(2), voters: 2, answering: 1 }).await,
+        answer(OrderRefused::VotersFull).await,
+        answer(OrderRefused::NotCaughtUp { node: NodeId::new(4) }).await,
+        answer(OrderRefused::NotVoter { node: NodeId::new(6) }).await,
+        answer(OrderRefused::Busy).await,
+        answer(OrderError::Unreachable { node: NodeId::new(3) }).await,
         answer(WriteError::NoLeader).await,
         answer(NotReady::NoLeader).await,
         answer(WriteError::Stopping).await,

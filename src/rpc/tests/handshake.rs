@@ -95,7 +95,7 @@ async fn an_address_that_another_node_has_now_is_refused_with_its_number() {
 #[tokio::test]
 async fn an_unknown_lane_and_another_version_are_refused_by_name() {
     for (at, value, expected) in
-        [(PREFIX_BYTES + 1, 99, Refusal::Lane), (PREFIX_BYTES - 1, 2, Refusal::Version { called: VERSION })]
+        [(PREFIX_BYTES + 1, 99, Refusal::Lane), (PREFIX_BYTES - 1, VERSION + 1, Refusal::Version { called: VERSION })]
     {
         let (mut near, mut far) = duplex(1024);
         let mut hello = Hello::new(false, Lane::Append, Some(CLUSTER), None, None).encode();
@@ -201,7 +201,8 @@ async fn the_secret_never_travels() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_or_a_called_node_that_falls_silent_holds_a_handshake_no_longer_than_its_deadline() {
-    for said in [b"".as_slice(), b"re", b"repl\x01", &[b"repl\x01".as_slice(), &[0; 40]].concat()] {
+    let prefix = [MAGIC.as_slice(), &[VERSION]].concat();
+    for said in [b"".as_slice(), b"re", &prefix, &[prefix.as_slice(), &[0; 40]].concat()] {
         let started = Instant::now();
         let (mut near, mut far) = duplex(1024);
         near.write_all(said).await.expect("sent");
@@ -222,7 +223,7 @@ proptest! {
     fn any_bytes_are_refused_within_the_deadline_or_an_open_connection_that_ends_in_silence(
         hello in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
-            prop::collection::vec(any::<u8>(), 0..200).prop_map(|rest| [b"repl\x01".as_slice(), &rest].concat()),
+            prop::collection::vec(any::<u8>(), 0..200).prop_map(|rest| [&MAGIC, [VERSION].as_slice(), &rest].concat()),
             Just(Hello::new(false, Lane::Append, Some(CLUSTER), None, None).encode()),
         ],
         later in prop::collection::vec(any::<u8>(), 0..200),

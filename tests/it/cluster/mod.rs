@@ -8,12 +8,14 @@ mod client;
 mod door;
 mod node;
 mod patience;
+mod publisher;
 mod sse;
 mod stalled;
 mod subscriber;
 
+use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use tempfile::TempDir;
@@ -22,6 +24,7 @@ pub(crate) use self::client::{Client, Message, View};
 pub(crate) use self::door::Door;
 pub(crate) use self::node::Node;
 pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
+pub(crate) use self::publisher::Publisher;
 pub(crate) use self::sse::Event;
 pub(crate) use self::stalled::Stalled;
 pub(crate) use self::subscriber::{Seen, Subscriber, Subscription};
@@ -134,6 +137,20 @@ impl Drop for Cluster {
         if thread::panicking() {
             self.directory.disable_cleanup(true);
             eprintln!("--- all that the nodes have stored and said is kept in {}", self.directory.path().display());
+        }
+    }
+}
+
+/// Copies a directory as a backup tool does: files and directories, and no sockets.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let (kind, target) = (entry.file_type().expect("a type"), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target).expect("a copy");
         }
     }
 }

@@ -54,12 +54,13 @@ impl Node {
             None => ("127.0.0.1:0", "127.0.0.1:0"),
         };
         let (data_dir, ready_file) = (self.data_dir(), self.ready_file());
-        let defaults: [(&str, &OsStr); 5] = [
+        let defaults: [(&str, &OsStr); 6] = [
             ("--listen", listen.as_ref()),
             ("--peer-listen", peer_listen.as_ref()),
             ("--data-dir", data_dir.as_ref()),
             ("--ready-file", ready_file.as_ref()),
             ("--log-format", "text".as_ref()),
+            ("--drain-window", "1s".as_ref()),
         ];
         let program = env!("CARGO_BIN_EXE_repl");
         let mut command = Command::new(if self.limited { "sh" } else { program });
@@ -131,6 +132,21 @@ impl Node {
         let pid = self.child.as_ref().expect("it runs").id();
         let kill = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("a shell");
         assert!(kill.success(), "{name} is sent to {pid}");
+    }
+
+    /// Runs `repl cluster` with these words against this node. Answers its exit code, and what it printed.
+    pub(crate) async fn order(&self, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+        command.env_clear().arg("cluster").args(words).arg("--data-dir").arg(self.data_dir());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8"))
+    }
+
+    /// As [`Self::order`], and asserts that it was done. Answers what it printed.
+    pub(crate) async fn ordered(&self, words: &[&str]) -> String {
+        let (code, text) = self.order(words).await;
+        assert_eq!(code, Some(0), "{words:?}: {text}");
+        text
     }
 
     /// Whether there is a process. It may stand still, and it may not serve yet.

@@ -1,0 +1,141 @@
+//! `repl cluster`: what operators see of a cluster and order of it, by way of a node's admin socket.
+//!
+//! A thin client. What is asked, refused and answered is the node's affair; this prints it. There is no `add` that
+//! registers a node in advance, as etcd has it: here as with CockroachDB, Redpanda and Consul nodes come by themselves
+//! (`--join`) and are allotted an id, so there is nothing that could be registered wrong, and nothing to undo if the
+//! node never comes. `repl cluster add` tells how to start one.
+
+mod admin;
+mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
+
+use self::admin::{Admin, AdminError, Answer, member};
+use super::{FAILED, MISUSED, command, report};
+use crate::config::{self, ConfigError};
+
+/// No node answers at the socket.
+const UNREACHABLE: u8 = 4;
+
+const AFTER_HELP: &str = "\
+It speaks to one node, through the socket in its data directory: --data-dir says which. Any node takes any order.
+
+Exit codes:
+  0  done
+  1  refused, or failed; the cluster is as it was unless it says otherwise
+  2  the command line, a variable or the file can't be used as it is
+  4  no node answers at the socket";
+
+/// The grammar of `repl cluster`.
+pub(super) fn command() -> Command {
+    let node = |help: &'static str| Arg::new("node").value_name("NODE").help(help).value_parser(value_parser!(u64));
+    let output = Arg::new("output")
+        .long("output")
+        .value_name("FORMAT")
+        .help("How to print it")
+        .default_value("table")
+        .value_parser(PossibleValuesParser::new(["table", "json"]));
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    Command::new("cluster")
+        .about("Look at a cluster and change it, through one of its nodes")
+        .after_help(AFTER_HELP)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("status").about("Show the nodes and how they fare").arg(output))
+        .subcommand(
+            Command::new("add")
+                .about("Tell how to start one more node: nodes join by themselves")
+                .arg(switch("learner", "It shall read along without a vote")),
+        )
+        .subcommand(Command::new("promote").about("Give a learner a vote").arg(node("The learner's id").required(true)))
+        .subcommand(
+            Command::new("remove")
+                .about("Remove a node for good, whether it runs or not; its id is never used again")
+                .arg(node("The node's id").required(true))
+                .arg(switch("force", "Even if the rest has no majority that answers: nothing is written until it has")),
+        )
+        .subcommand(
+            Command::new("transfer-leader")
+                .about("Let another node lead")
+                .arg(node("The voter that is to lead; the one that is furthest, unless said")),
+        )
+        .subcommand(
+            Command::new("drain")
+                .about("Send a node's clients elsewhere and stop it, as SIGTERM does")
+                .arg(node("The node's id; the node that is spoken to, unless said")),
+        )
+}
+
+/// Does what `matches` ask for.
+pub(super) fn run(
+    matches: &ArgMatches,
+    environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+) -> ExitCode {
+    match carry_out(matches, environment) {
+        Ok(text) => {
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let misused = error.is::<ConfigError>();
+            let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
+            match error.downcast_ref() {
+                Some(AdminError::Unreachable { .. }) => UNREACHABLE,
+                _ if misused => MISUSED,
+                _ => FAILED,
+            }
+            .into()
+        }
+    }
+}
+
+/// Answers what to print.
+fn carry_out(
+    matches: &ArgMatches,
+    environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+) -> anyhow::Result<String> {
+    let (name, matches) = matches.subcommand().context("a command is required")?;
+    let settings = config::load(command::flags(matches), environment)?.settings;
+    let admin = Admin::new(settings.admin_socket_path())?;
+    let node = || matches.try_get_one::<u64>("node").ok().flatten().copied();
+    let is_set = |name: &str| matches.try_get_one::<bool>(name).ok().flatten().is_some_and(|set| *set);
+    let status = || admin.get("/cluster");
+    Ok(match (name, node()) {
+        ("add", _) => table::how_to_join(&status()?.json, is_set("learner")),
+        ("promote", Some(node)) => {
+            admin.post(&format!("/cluster/nodes/{node}/promote"), &json!({}))?;
+            format!("node {node} votes\n")
+        }
+        ("remove", Some(node)) => {
+            admin.delete(&format!("/cluster/nodes/{node}?force={}", is_set("force")))?;
+            format!("node {node} is removed; if it still runs, it stops by itself\n")
+        }
+        ("transfer-leader", to) => {
+            admin.post("/cluster/leader", &json!({ "to": to }))?;
+            match member(&status()?.json, "leader") {
+                Value::Null => "nobody leads at the moment\n".to_owned(),
+                leader => format!("node {leader} leads\n"),
+            }
+        }
+        ("drain", node) => {
+            let node = match node {
+                Some(node) => node.into(),
+                None => member(&status()?.json, "node").clone(),
+            };
+            admin.post(&format!("/cluster/nodes/{node}/drain"), &json!({}))?;
+            format!("node {node} sends its clients elsewhere, and stops\n")
+        }
+        _ => {
+            let Answer { text, json } = status()?;
+            let as_json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
+            if as_json { text } else { table::table(&json) }
+        }
+    })
+}

@@ -1,0 +1,131 @@
+//! A cluster for people.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::admin::member;
+
+/// Headings, and the members of a node in `/cluster` that stand below them.
+const COLUMNS: [(&str, &str); 8] = [
+    ("NODE", "id"),
+    ("ROLE", "role"),
+    ("STATE", "state"),
+    ("LAG", "lag"),
+    ("CONNECTIONS", "connections"),
+    ("VERSION", "version"),
+    ("CLIENTS", "clientUrl"),
+    ("PEERS", "peerAddr"),
+];
+
+/// The nodes, a line each, and what their cluster could lose.
+pub(super) fn table(cluster: &Value) -> String {
+    let nodes = nodes(cluster);
+    let headings = COLUMNS.map(|(heading, _)| heading.to_owned());
+    let rows = nodes.iter().map(|node| COLUMNS.map(|(_, name)| cell(member(node, name))));
+    let rows: Vec<[String; COLUMNS.len()]> = [headings].into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let _ = writeln!(
+        text,
+        "\ncluster {}, term {}: {}",
+        cell(member(cluster, "cluster")),
+        member(cluster, "term"),
+        outlook(nodes)
+    );
+    text
+}
+
+/// What the cluster could lose and still write.
+fn outlook(nodes: &[Value]) -> String {
+    let voters: Vec<&Value> = nodes.iter().filter(|node| member(node, "role") != "learner").collect();
+    let up = voters.iter().filter(|node| member(node, "state") == "up").count();
+    let majority = voters.len() / 2 + 1;
+    match up.checked_sub(majority) {
+        None => format!("{up} of {} voters are up, and {majority} are needed to write", voters.len()),
+        Some(0) => format!("{up} of {} voters are up; without one of them nothing is written", voters.len()),
+        Some(spare) => format!("{up} of {} voters are up; writes go on without {spare} of them", voters.len()),
+    }
+}
+
+/// How to start one more node of this cluster.
+pub(super) fn how_to_join(cluster: &Value, learner: bool) -> String {
+    let nodes = nodes(cluster);
+    let own = nodes.iter().find(|node| member(node, "id") == member(cluster, "node"));
+    let peer = own.map(|node| cell(member(node, "peerAddr"))).unwrap_or_default();
+    let voters = nodes.iter().filter(|node| member(node, "role") != "learner").count();
+    let (flag, becomes) = match (learner, voters) {
+        (true, _) => (" --learner", "It reads along, until `repl cluster promote` gives it a vote."),
+        (false, ..5) => ("", "It votes once it has caught up."),
+        (false, _) => ("", "As many nodes vote as may: it reads along until one of them is removed."),
+    };
+    format!(
+        "Start the node with an empty data directory, and the others' --cluster-secret-file if they have one:\n\n  \
+         repl --join {peer}{flag}\n\n{becomes} The line starts it for good: it has no effect on a node that has joined.\n"
+    )
+}
+
+fn nodes(cluster: &Value) -> &[Value] {
+    member(cluster, "nodes").as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A value as people read it.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cluster(states: &[&str]) -> Value {
+        let node = |(number, state): (usize, &&str)| {
+            let lag = (*state == "up").then_some(0);
+            let role = if number == 0 { "leader" } else { "follower" };
+            json!({
+                "id": number + 1, "role": role, "clientUrl": "http://a:7375", "peerAddr": "a:7376", "state": state,
+                "lag": lag, "connections": 12, "version": if lag.is_some() { "1.2.3" } else { "" },
+            })
+        };
+        let nodes: Vec<Value> = states.iter().enumerate().map(node).collect();
+        json!({ "cluster": "c", "node": 1, "leader": 1, "term": 3, "nodes": nodes })
+    }
+
+    #[test]
+    fn a_cluster_is_a_table_and_what_it_could_lose() {
+        let text = table(&cluster(&["up", "up", "down"]));
+        assert_eq!(
+            text,
+            "\
+NODE  ROLE      STATE  LAG  CONNECTIONS  VERSION  CLIENTS        PEERS
+1     leader    up     0    12           1.2.3    http://a:7375  a:7376
+2     follower  up     0    12           1.2.3    http://a:7375  a:7376
+3     follower  down   -    12           -        http://a:7375  a:7376
+
+cluster c, term 3: 2 of 3 voters are up; without one of them nothing is written
+"
+        );
+        assert!(table(&cluster(&["up", "down", "down"])).contains("1 of 3 voters are up, and 2 are needed"));
+        assert!(table(&cluster(&["up", "up", "up"])).contains("writes go on without 1 of them"));
+    }
+
+    #[test]
+    fn who_wants_to_add_a_node_is_told_how_to_start_it() {
+        assert!(how_to_join(&cluster(&["up"]), false).contains("  repl --join a:7376\n\nIt votes"));
+        assert!(how_to_join(&cluster(&["up"]), true).contains("  repl --join a:7376 --learner\n\nIt reads along"));
+        assert!(how_to_join(&cluster(&["up"; 5]), false).contains("until one of them is removed"));
+    }
+}

@@ -1,0 +1,103 @@
+//! The operators' port: a socket in the file system, which only those reach who may open the file. No web page can.
+//!
+//! The same bodies and problems as on the clients' port. Any node takes any order; what the leader has to do goes on to
+//! it from here.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use serde::Deserialize;
+use tokio::net::UnixListener;
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::body::Json;
+use super::query::{FromParameters, Parameters, QueryString};
+use super::{Api, App, Code, Problem, cluster, health, metrics};
+use crate::domain::NodeId;
+use crate::node::Order;
+
+/// For an order to be carried out: a change of the membership that meets an election still comes to its end.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves operators until `stop`.
+pub async fn serve_admin(listener: UnixListener, api: Api, stop: CancellationToken) {
+    let served = axum::serve(listener, routes(Arc::clone(api.app()))).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        warn!(error = &error as &dyn std::error::Error, "operators are served no more");
+    }
+}
+
+fn routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/cluster", get(cluster::get))
+        .route("/cluster/leader", post(transfer))
+        .route("/cluster/nodes/{node}", delete(remove))
+        .route("/cluster/nodes/{node}/promote", post(promote))
+        .route("/cluster/nodes/{node}/drain", post(drain))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::page))
+        .fallback(async || Problem::new(Code::RouteNotFound, "See `repl cluster --help` for what can be ordered."))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "See the Allow header."))
+        .with_state(app)
+}
+
+/// Which node is to lead.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransferBody {
+    /// The one that is furthest, unless said.
+    to: Option<NodeId>,
+}
+
+/// How to remove a node.
+#[derive(Debug)]
+struct RemoveQuery {
+    force: bool,
+}
+
+impl FromParameters for RemoveQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self { force: parameters.parsed("force", "`true` or `false`")?.unwrap_or(false) })
+    }
+}
+
+async fn transfer(
+    State(app): State<Arc<App>>,
+    Json(TransferBody { to }): Json<TransferBody>,
+) -> Result<StatusCode, Problem> {
+    order(&app, Order::TransferLeader { to }).await
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    node: Result<Path<u64>, PathRejection>,
+    QueryString(RemoveQuery { force }): QueryString<RemoveQuery>,
+) -> Result<StatusCode, Problem> {
+    order(&app, Order::Remove { node: id(node)?, force }).await
+}
+
+async fn promote(State(app): State<Arc<App>>, node: Result<Path<u64>, PathRejection>) -> Result<StatusCode, Problem> {
+    order(&app, Order::Promote { node: id(node)? }).await
+}
+
+async fn drain(State(app): State<Arc<App>>, node: Result<Path<u64>, PathRejection>) -> Result<StatusCode, Problem> {
+    order(&app, Order::Drain { node: id(node)? }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+fn id(node: Result<Path<u64>, PathRejection>) -> Result<NodeId, Problem> {
+    let Path(id) = node.map_err(|_| Problem::new(Code::NodeNotFound, "A node's id is a number; see /cluster."))?;
+    Ok(NodeId::new(id))
+}
+
+async fn order(app: &App, order: Order) -> Result<StatusCode, Problem> {
+    app.node.order(order, Instant::now() + ORDER_TIMEOUT).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
