@@ -420,13 +420,15 @@ describe('a loop', () => {
       }
       write()
     }
-    const client = connect(server, {keepAliveMs: 50})
-    const loop = client.subscribe('news')[Symbol.asyncIterator]()
+    const clock = new FakeClock()
+    const client = connect(server, {clock})
+    const news = client.subscribe('news')
+    const loop = news[Symbol.asyncIterator]()
     const first = await loop.next()
     expect(first.value).toMatchObject({seq: 1})
-    // Longer than two keep-alives: the client reads nothing, and so hears nothing.
-    const since = performance.now()
-    await until('three keep-alives', () => performance.now() - since > 300)
+    // With a thousand that nobody has taken, the client reads nothing, and so hears nothing.
+    await until('the client to wait for its reader', () => Number(news.cursor?.split('-')[1]) > 1_000)
+    clock.pass(3_600_000)
     expect([isHeld, server.streams.length, client.state.kind]).toEqual([true, 1, 'live'])
     let last = 1
     while (last < count) {
