@@ -9,8 +9,8 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos client-chaos golden bench-publish bench-fanout bench-idle test-rust check-format check-lints \
-	check-docs $(SUITES)
+.PHONY: help run test verify fix chaos client-chaos golden bench bench-publish bench-fanout bench-idle bench-batteries \
+	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,8 +35,14 @@ client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScrip
 golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
 	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet
 
-# Each starts its own servers, on loopback, and takes less than a minute once it is built. See bench/README.md.
+# Each starts its own servers, on loopback, and takes less than a minute once it is built; `bench` takes some 20. See
+# bench/README.md.
 BENCH = $(CARGO) build --release --locked --workspace --bins && ./target/release/repl-bench
+
+# A page to fill in: make bench REPORT=docs/performance.md.
+bench: ## Measure everything beside other systems, and show which targets are met (REPORT=FILE fills in a page)
+	-bench/peers/install
+	$(BENCH) targets $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 bench-publish: ## Measure durable publishes, on one node and on three
 	$(BENCH) publish --seconds 3 $(ARGS)
@@ -46,6 +52,9 @@ bench-fanout: ## Measure deliveries to the subscribers of one topic
 
 bench-idle: ## Measure the memory of idle subscribers
 	$(BENCH) idle $(ARGS)
+
+bench-batteries: ## Fill the tables of the thesis: three demo applications and the broker, five numbers of subscribers
+	$(BENCH) fanout --systems repl,node,node-redis,node-repl --subscribers 50,100,500,1000,2000 --seconds 10 $(ARGS)
 
 test-rust:
 	UPDATE_GOLDENFILES= $(CARGO) test --workspace --locked --no-fail-fast
