@@ -1,7 +1,6 @@
 //! Encoded frames one behind the other, and where each of them ends.
 
-use bytes::Bytes;
-
+use super::chunk::{Chunk, ChunkBuffer};
 use crate::domain::Position;
 
 /// The broker's own order: one number for each event delivered into logs, messages and others alike. A position can't
@@ -31,19 +30,19 @@ struct Frame {
 /// Frames in order of their ticks. Never empty once it is in a ring.
 #[derive(Debug, Default)]
 pub(super) struct Frames<B> {
-    bytes: B,
+    blocks: B,
     index: Vec<Frame>,
 }
 
 /// Frames that are still being added to.
-pub(super) type Chunk = Frames<Vec<u8>>;
+pub(super) type Draft = Frames<ChunkBuffer>;
 /// Frames that never change again and are written as they are, to every subscriber.
-pub(super) type Batch = Frames<Bytes>;
+pub(super) type Batch = Frames<Chunk>;
 
 /// Some frames on their way to one subscriber.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    pub(super) bytes: Bytes,
+    pub(super) chunk: Chunk,
     pub(super) frames: usize,
     /// Of the last frame.
     pub(super) tick: Tick,
@@ -68,7 +67,7 @@ impl<B: AsRef<[u8]>> Frames<B> {
 
     /// Copies the frames after `after`, up to and including `until`, while `out` stays within `bytes_max`; a frame that
     /// is larger than that is copied if it is the first.
-    pub(super) fn copy(&self, after: Tick, until: Tick, bytes_max: usize, out: &mut Vec<u8>) -> Option<Copied> {
+    pub(super) fn copy(&self, after: Tick, until: Tick, bytes_max: usize, out: &mut ChunkBuffer) -> Option<Copied> {
         let skipped = self.count_until(after);
         let start = self.end_of(skipped);
         let room = bytes_max.saturating_sub(out.len());
@@ -76,7 +75,7 @@ impl<B: AsRef<[u8]>> Frames<B> {
         let fitting = rest.partition_point(|frame| frame.tick <= until && frame.end - start <= room);
         let frames = if out.is_empty() { fitting.max(1) } else { fitting };
         let last = rest.get(frames.checked_sub(1)?).filter(|frame| frame.tick <= until)?;
-        out.extend_from_slice(self.bytes.as_ref().get(start..last.end)?);
+        out.push(self.blocks.as_ref().get(start..last.end)?);
         Some(Copied { frames, tick: last.tick, position: last.position })
     }
 
@@ -100,36 +99,38 @@ pub(super) struct Copied {
     pub(super) position: Position,
 }
 
-impl Chunk {
+impl Draft {
     pub(super) fn push(&mut self, tick: Tick, position: Position, frame: &[u8]) {
-        self.bytes.extend_from_slice(frame);
-        self.index.push(Frame { tick, position, end: self.bytes.len() });
+        self.blocks.push(frame);
+        self.index.push(Frame { tick, position, end: self.blocks.len() });
     }
 
     pub(super) fn len_bytes(&self) -> usize {
-        self.bytes.len()
+        self.blocks.len()
     }
 
     pub(super) fn seal(mut self) -> Batch {
         // A batch may be kept for a while; the slack of a growing vector would double it.
         self.index.shrink_to_fit();
-        self.bytes.shrink_to_fit();
-        Batch { bytes: Bytes::from(self.bytes), index: self.index }
+        Batch { blocks: self.blocks.freeze(), index: self.index }
     }
 }
 
 impl Batch {
     /// What keeping it costs, in bytes.
     pub(super) fn cost(&self) -> usize {
-        self.bytes.len() + self.index.len() * size_of::<Frame>() + size_of::<Self>()
+        self.blocks.framed().len() + self.index.len() * size_of::<Frame>() + size_of::<Self>()
     }
 
-    /// The frames after `after`, without copying them.
+    /// The frames after `after`. Copied only for a subscriber that has some of the batch already.
     pub(super) fn after(&self, after: Tick) -> Option<Run> {
         let skipped = self.count_until(after);
         let frames = self.len() - skipped;
         let last = self.index.last().filter(|_| frames > 0)?;
-        let bytes = self.bytes.slice(self.end_of(skipped)..);
-        Some(Run { bytes, frames, tick: last.tick, position: last.position })
+        let chunk = match self.end_of(skipped) {
+            0 => self.blocks.clone(),
+            start => Chunk::from(self.blocks.as_ref().get(start..)?),
+        };
+        Some(Run { chunk, frames, tick: last.tick, position: last.position })
     }
 }

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use super::audience::Seat;
 use super::batch::{Run, Tick};
+use super::chunk::ChunkBuffer;
 use super::frame::Format;
 use super::inbox::{Followed, Inbox};
 use super::readership::PatternsId;
@@ -98,7 +99,7 @@ impl Merge {
             return Taken::Run(run);
         }
 
-        let (mut merged, mut frames, mut last) = (Vec::new(), 0, None);
+        let (mut merged, mut frames, mut last) = (ChunkBuffer::default(), 0, None);
         while let Some(Reverse((_, at))) = heads.pop() {
             let tick = last.map_or(after, |(tick, _)| tick);
             let stop = heads.peek().map_or(until, |Reverse((next, _))| next.previous());
@@ -110,7 +111,7 @@ impl Merge {
             heads.extend(head(at, next));
         }
         match last {
-            Some((tick, position)) => Taken::Run(Run { bytes: merged.into(), frames, tick, position }),
+            Some((tick, position)) => Taken::Run(Run { chunk: merged.freeze(), frames, tick, position }),
             None => Taken::Behind,
         }
     }

@@ -9,6 +9,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `frame` | the bytes of Server-Sent Events |
+//! | `chunk` | frames as a connection writes them |
 //! | `feed` | the one way in: groups of applied events |
 //! | `registry` | the broker's own order, in ticks, and who joins and leaves at which of them |
 //! | `readership` | which logs there are, because of whom |
@@ -30,6 +31,7 @@
 
 mod audience;
 mod batch;
+mod chunk;
 mod feed;
 pub mod frame;
 mod inbox;
@@ -51,6 +53,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+pub use chunk::{Chunk, ChunkBuffer};
 pub use feed::Feed;
 pub use frame::Format;
 pub use pacer::Pacer;

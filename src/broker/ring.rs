@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::batch::{Batch, Chunk, Copied, Run, Tick};
+use super::batch::{Batch, Copied, Draft, Run, Tick};
+use super::chunk::ChunkBuffer;
 use crate::domain::Position;
 
 /// Frames in order of their ticks, the older ones in sealed batches.
@@ -10,7 +11,7 @@ use crate::domain::Position;
 pub(super) struct Ring {
     sealed: VecDeque<Batch>,
     kept_bytes: usize,
-    pending: Vec<Chunk>,
+    pending: Vec<Draft>,
     pending_bytes: usize,
     appended: Tick,
     lost: Tick,
@@ -27,12 +28,12 @@ impl Ring {
     /// Adds a frame to what waits to be sealed, as one of those that become batches of at most `batch_bytes_max`; a
     /// larger frame becomes a batch of its own.
     pub(super) fn push(&mut self, tick: Tick, position: Position, frame: &[u8], batch_bytes_max: usize) {
-        match self.pending.last_mut().filter(|chunk| chunk.len_bytes() + frame.len() <= batch_bytes_max) {
-            Some(chunk) => chunk.push(tick, position, frame),
+        match self.pending.last_mut().filter(|draft| draft.len_bytes() + frame.len() <= batch_bytes_max) {
+            Some(draft) => draft.push(tick, position, frame),
             None => {
-                let mut chunk = Chunk::default();
-                chunk.push(tick, position, frame);
-                self.pending.push(chunk);
+                let mut draft = Draft::default();
+                draft.push(tick, position, frame);
+                self.pending.push(draft);
             }
         }
         self.pending_bytes += frame.len();
@@ -43,9 +44,9 @@ impl Ring {
     /// they cost, for those that wait for them are about to take them.
     pub(super) fn seal(&mut self, keep_bytes_max: usize) -> Sealed {
         self.evict(keep_bytes_max);
-        let sealed = Sealed { batches: self.pending.len(), frames: self.pending.iter().map(Chunk::len).sum() };
-        for chunk in std::mem::take(&mut self.pending) {
-            let batch = chunk.seal();
+        let sealed = Sealed { batches: self.pending.len(), frames: self.pending.iter().map(Draft::len).sum() };
+        for draft in std::mem::take(&mut self.pending) {
+            let batch = draft.seal();
             self.kept_bytes += batch.cost();
             self.sealed.push_back(batch);
         }
@@ -104,7 +105,7 @@ impl Ring {
     pub(super) fn first_after(&self, after: Tick) -> Option<Tick> {
         match self.sealed.get(self.batches_until(after)) {
             Some(batch) => batch.first_after(after),
-            None => self.pending.iter().find_map(|chunk| chunk.first_after(after)),
+            None => self.pending.iter().find_map(|draft| draft.first_after(after)),
         }
     }
 
@@ -115,12 +116,12 @@ impl Ring {
 
     /// Copies frames after `after`, up to and including `until`, sealed or not, as far as they are in one batch; see
     /// [`super::batch::Frames::copy`].
-    pub(super) fn copy(&self, after: Tick, until: Tick, bytes_max: usize, out: &mut Vec<u8>) -> Option<Copied> {
+    pub(super) fn copy(&self, after: Tick, until: Tick, bytes_max: usize, out: &mut ChunkBuffer) -> Option<Copied> {
         match self.sealed.get(self.batches_until(after)) {
             Some(batch) => batch.copy(after, until, bytes_max, out),
             None => {
-                let chunk = self.pending.iter().find(|chunk| chunk.last() > after)?;
-                chunk.copy(after, until, bytes_max, out)
+                let draft = self.pending.iter().find(|draft| draft.last() > after)?;
+                draft.copy(after, until, bytes_max, out)
             }
         }
     }

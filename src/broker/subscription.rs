@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
 use super::Hub;
 use super::audience::Seat;
 use super::batch::{Run, Tick};
+use super::chunk::Chunk;
 use super::frame::Format;
 use super::merge::Merge;
 use super::registry::Start;
@@ -22,9 +21,9 @@ use crate::domain::{Position, Selection};
 pub enum Delivery {
     /// Whole frames, ready to be written. Subscribers of one topic are given the same bytes.
     Frames {
-        /// One batch. If more are waiting, the next call returns the next one at once: gather them into one write.
-        bytes: Bytes,
-        /// Of the last frame: who has these bytes resumes after it.
+        /// One batch. If more are waiting, the next call returns the next one at once.
+        chunk: Chunk,
+        /// Of the last frame: who has these frames resumes after it.
         position: Position,
     },
     /// Some frames after the last delivery are no longer kept here. They are history now: read it from the position
@@ -101,11 +100,11 @@ impl Subscription {
                 self.hub.common.counters.fell_behind();
                 Poll::Ready(Delivery::Behind)
             }
-            Taken::Run(Run { bytes, frames, tick, position }) => {
+            Taken::Run(Run { chunk, frames, tick, position }) => {
                 self.tick = tick;
                 self.position = position;
-                self.hub.common.counters.delivered(frames, bytes.len());
-                Poll::Ready(Delivery::Frames { bytes, position })
+                self.hub.common.counters.delivered(frames, chunk.as_ref().len());
+                Poll::Ready(Delivery::Frames { chunk, position })
             }
         }
     }

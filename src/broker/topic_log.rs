@@ -7,6 +7,7 @@ use std::task::Waker;
 use super::Common;
 use super::audience::{Audience, Presence, Seat};
 use super::batch::{Copied, Run, Tick};
+use super::chunk::ChunkBuffer;
 use super::frame::Format;
 use super::inbox::Inbox;
 use super::ring::Ring;
@@ -215,7 +216,7 @@ impl TopicLog {
         after: Tick,
         until: Tick,
         bytes_max: usize,
-        out: &mut Vec<u8>,
+        out: &mut ChunkBuffer,
     ) -> Option<(Copied, Option<Tick>)> {
         let state = self.lock();
         if state.ring.lost() > after {

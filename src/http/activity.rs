@@ -1,16 +1,18 @@
 //! What a connection is doing, and until when it may.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::Version;
+use axum::http::{HeaderMap, Version};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::Limits;
+use super::stream::Events;
 
 /// Whether a connection has requests in flight, and if not, when it is due to be closed.
 ///
@@ -22,6 +24,8 @@ pub(super) struct Activity {
     head_timeout: Duration,
     idle_timeout: Duration,
     state: Mutex<State>,
+    /// Whether all answers that have ended were handed to the kernel.
+    is_flushed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -31,6 +35,8 @@ struct State {
     expects_head: bool,
     due: Instant,
     stalled: bool,
+    /// A stream that wants the connection for itself, and the headers of its answer.
+    taken_over: Option<(Events, HeaderMap)>,
     /// Of the connection's task, while it waits for requests in flight.
     waker: Option<Waker>,
 }
@@ -39,8 +45,8 @@ impl Activity {
     pub(super) fn new(limits: &Limits) -> Self {
         let Limits { head_timeout, idle_timeout, .. } = *limits;
         let due = Instant::now() + head_timeout;
-        let state = State { in_flight: 0, expects_head: false, due, stalled: false, waker: None };
-        Self { head_timeout, idle_timeout, state: Mutex::new(state) }
+        let state = State { in_flight: 0, expects_head: false, due, stalled: false, taken_over: None, waker: None };
+        Self { head_timeout, idle_timeout, state: Mutex::new(state), is_flushed: AtomicBool::new(true) }
     }
 
     /// When the connection is to be closed if nothing happens. Pending while a request is in flight.
@@ -59,6 +65,16 @@ impl Activity {
             state.expects_head = false;
             state.due = Instant::now() + self.head_timeout;
         }
+    }
+
+    /// The protocol has no bytes left to write: it flushes the socket when its own buffers are empty.
+    pub(super) fn flushed(&self) {
+        self.is_flushed.store(true, Ordering::Relaxed);
+    }
+
+    /// What the connection is to go on with instead of HTTP.
+    pub(super) fn taken_over(&self) -> Option<(Events, HeaderMap)> {
+        self.state().taken_over.take()
     }
 
     pub(super) fn write_stalled(&self) {
@@ -88,8 +104,21 @@ pub(super) struct InFlight {
     expects_head: bool,
 }
 
+impl InFlight {
+    /// Whether the kernel has all bytes of the answers before this one, so that the connection may be taken over.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.activity.is_flushed.load(Ordering::Relaxed)
+    }
+
+    /// Ends the speaking of HTTP on this connection, in favour of a stream.
+    pub(super) fn take_over(&self, events: Events, headers: HeaderMap) {
+        self.activity.state().taken_over = Some((events, headers));
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.activity.is_flushed.store(false, Ordering::Relaxed);
         let mut state = self.activity.state();
         state.in_flight -= 1;
         state.expects_head = self.expects_head;

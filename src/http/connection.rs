@@ -1,7 +1,7 @@
 //! One client's connection, HTTP/1.1 or HTTP/2.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request, Version};
+use axum::http::{HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +25,8 @@ use super::activity::{Activity, AnswerBody};
 use super::metrics::Closed;
 use super::request_body::RequestBody;
 use super::socket::Socket;
+use super::stream::Unclaimed;
+use super::stream_writer::StreamWriter;
 use super::{Front, Limits};
 
 /// Request line and headers together, 431 beyond. Browsers and proxies stay below 8 KiB.
@@ -39,8 +41,12 @@ const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// How often an HTTP/2 client is asked whether it is there, and how long its answer may take.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// Serves a connection until its client is done, it breaks a limit, or the server stops. After `stop` the requests in
-/// flight are still answered; at `abort` nothing more is.
+/// Serves a connection until its client asks for a stream, which has the rest of the connection for itself; or until the
+/// client is done, it breaks a limit, or the server stops. After `stop` the requests in flight are still answered; at
+/// `abort` nothing more is.
+///
+/// # Errors
+/// The connection was closed.
 pub(super) async fn run(
     socket: TcpStream,
     front: Front,
@@ -48,35 +54,43 @@ pub(super) async fn run(
     tasks: TaskTracker,
     stop: CancellationToken,
     abort: CancellationToken,
-) -> Closed {
+) -> Result<StreamWriter, Closed> {
     // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
     }
     let activity = Arc::new(Activity::new(&limits));
-    let socket = Socket::new(socket, Arc::clone(&activity), limits.write_stall_timeout);
+    let (socket, lender) = Socket::new(socket, Arc::clone(&activity), limits.write_stall_timeout);
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = activity.begin(request.version());
         let may_close = request.version() < Version::HTTP_2;
+        let may_be_claimed = request.version() == Version::HTTP_11 && request.method() == Method::GET;
         let (head, body) = request.into_parts();
         let (body, read) = RequestBody::new(body);
         let front = front.clone();
         async move {
             let mut answer = front.answer(Request::from_parts(head, Body::new(body))).await;
-            if may_close && !read.load(Ordering::Relaxed) {
+            let is_read = read.load(Ordering::Relaxed);
+            if may_close && !is_read {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            let unclaimed = answer.extensions().get().filter(|_| may_be_claimed && is_read && in_flight.is_flushed());
+            if let Some(events) = unclaimed.and_then(Unclaimed::claim) {
+                in_flight.take_over(events, std::mem::take(answer.headers_mut()));
+                // Whoever polls the connection ends it.
+                return pending().await;
             }
             Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, in_flight)))
         }
     });
     let builder = builder(tasks);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
     let mut stopping = pin!(stop.cancelled());
     let mut aborting = pin!(abort.cancelled());
     let mut stopped = false;
 
-    poll_fn(|cx| {
+    let done = poll_fn(|cx| {
         if !stopped && stopping.as_mut().poll(cx).is_ready() {
             stopped = true;
             connection.as_mut().graceful_shutdown();
@@ -86,10 +100,13 @@ pub(super) async fn run(
                 debug!(error = error.as_ref() as &dyn std::error::Error, "a connection broke");
             }
             let done = if stopped { Closed::Stopped } else { Closed::Client };
-            return Poll::Ready(if activity.is_stalled() { Closed::Stalled } else { done });
+            return Poll::Ready(Err(if activity.is_stalled() { Closed::Stalled } else { done }));
+        }
+        if let Some(taken_over) = activity.taken_over() {
+            return Poll::Ready(Ok(taken_over));
         }
         if aborting.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Closed::Stopped);
+            return Poll::Ready(Err(Closed::Stopped));
         }
         // What the connection did above may have changed when it is due. A timer that is early only looks again.
         loop {
@@ -99,11 +116,15 @@ pub(super) async fn run(
             }
             ready!(timer.as_mut().poll(cx));
             if due <= Instant::now() {
-                return Poll::Ready(Closed::Idle);
+                return Poll::Ready(Err(Closed::Idle));
             }
         }
     })
-    .await
+    .await;
+    drop(connection);
+    let (events, headers) = done?;
+    let socket = lender.take_back().ok_or(Closed::Client)?;
+    Ok(StreamWriter { socket, events, headers, stall_timeout: limits.write_stall_timeout, abort: abort.clone() })
 }
 
 /// Tasks of HTTP/2 streams are the server's, so that stopping waits for them.

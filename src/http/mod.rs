@@ -32,6 +32,7 @@ mod socket;
 mod start;
 mod starting;
 mod stream;
+mod stream_writer;
 #[cfg(test)]
 mod tests;
 mod topics;

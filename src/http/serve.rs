@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::metrics::{Closed, Metrics};
+use super::metrics::{Closed, Metrics, Open};
 use super::{Front, connection};
 
 /// How long to leave a listener alone that has no descriptor for the next connection. The backlog holds it meanwhile.
@@ -49,7 +49,7 @@ impl Default for Limits {
 /// Serves until `stop`, then accepts no more and returns once every connection has ended: requests in flight are
 /// answered within [`Limits::drain_timeout`]. `stop` should be the [`super::App::stop`] that ends the streams.
 pub async fn serve(listener: TcpListener, front: Front, metrics: Metrics, limits: Limits, stop: CancellationToken) {
-    let tasks = TaskTracker::new();
+    let (tasks, metrics) = (TaskTracker::new(), Arc::new(metrics));
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let abort = CancellationToken::new();
     while let Some(socket) = stop.run_until_cancelled(accept(&listener)).await {
@@ -57,12 +57,15 @@ pub async fn serve(listener: TcpListener, front: Front, metrics: Metrics, limits
             metrics.connection_closed(Closed::Full);
             continue;
         };
-        let open = metrics.connection_opened();
-        let metrics = metrics.clone();
+        let connection = Counted { _place: place, _open: metrics.connection_opened(), metrics: Arc::clone(&metrics) };
         let served = connection::run(socket, front.clone(), limits, tasks.clone(), stop.clone(), abort.clone());
+        let streams = tasks.clone();
         tasks.spawn(async move {
-            metrics.connection_closed(served.await);
-            drop((place, open));
+            match served.await {
+                Err(reason) => connection.closed(reason),
+                // In a task of its own, which is small: there are thousands, and most of them rest.
+                Ok(mut stream) => drop(streams.spawn(async move { connection.closed(stream.run().await) })),
+            }
         });
     }
     drop(listener);
@@ -71,6 +74,19 @@ pub async fn serve(listener: TcpListener, front: Front, metrics: Metrics, limits
         warn!("connections are still open after the drain, closing them");
         abort.cancel();
         tasks.wait().await;
+    }
+}
+
+/// A connection that counts as open.
+struct Counted {
+    _place: OwnedSemaphorePermit,
+    _open: Open,
+    metrics: Arc<Metrics>,
+}
+
+impl Counted {
+    fn closed(self, reason: Closed) {
+        self.metrics.connection_closed(reason);
     }
 }
 

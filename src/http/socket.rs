@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,20 +11,50 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 
-/// A socket that tells the connection's [`Activity`] what is read, and fails once a write has made no progress for too
-/// long: a client that stopped reading, or that has gone without a word.
+/// A socket that tells the connection's [`Activity`] what is read and flushed, and fails once a write has made no progress
+/// for too long: a client that stopped reading, or that has gone without a word.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
-    inner: S,
+    /// Until it is dropped.
+    inner: Option<S>,
+    lender: Lender<S>,
     activity: Arc<Activity>,
     stall_timeout: Duration,
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Socket<S> {
-    pub(super) fn new(inner: S, activity: Arc<Activity>, stall_timeout: Duration) -> Self {
-        Self { inner, activity, stall_timeout, stall: None }
+/// Gets a socket back from whoever spoke HTTP on it, once that has let go of it.
+#[derive(Debug)]
+pub(super) struct Lender<S>(Arc<Mutex<Option<S>>>);
+
+impl<S> Lender<S> {
+    pub(super) fn take_back(&self) -> Option<S> {
+        self.slot().take()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<S>> {
+        // Nothing between lock and unlock panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Drop for Socket<S> {
+    fn drop(&mut self) {
+        *self.lender.slot() = self.inner.take();
+    }
+}
+
+impl<S: Unpin> Socket<S> {
+    /// A socket to lend, and who gets it back.
+    pub(super) fn new(inner: S, activity: Arc<Activity>, stall_timeout: Duration) -> (Self, Lender<S>) {
+        let slot = Arc::default();
+        let lender = Lender(Arc::clone(&slot));
+        (Self { inner: Some(inner), lender: Lender(slot), activity, stall_timeout, stall: None }, lender)
+    }
+
+    fn inner(&mut self) -> Pin<&mut S> {
+        Pin::new(self.inner.as_mut().expect("nobody reads or writes what is dropped"))
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -42,7 +72,7 @@ impl<S> Socket<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let read = self.inner().poll_read(cx, buf);
         if buf.filled().len() > before {
             self.activity.bytes_read();
         }
@@ -52,7 +82,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.inner).poll_write(cx, buf);
+        let write = self.inner().poll_write(cx, buf);
         self.watch(cx, write)
     }
 
@@ -61,21 +91,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let write = self.inner().poll_write_vectored(cx, bufs);
         self.watch(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flush = Pin::new(&mut self.inner).poll_flush(cx);
+        let flush = self.inner().poll_flush(cx);
+        if flush.is_ready() {
+            self.activity.flushed();
+        }
         self.watch(cx, flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        self.inner().poll_shutdown(cx)
     }
 }
 
@@ -93,7 +126,7 @@ mod tests {
     async fn a_write_without_progress_fails_after_the_timeout_and_one_with_progress_does_not() {
         let activity = Arc::new(Activity::new(&Limits::default()));
         let (client, server) = duplex(1);
-        let mut socket = Socket::new(server, Arc::clone(&activity), STALL);
+        let (mut socket, _) = Socket::new(server, Arc::clone(&activity), STALL);
         let mut client = client;
 
         let slow_reader = async {

@@ -7,24 +7,27 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::ready;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::debug;
 use utoipa::IntoParams;
 
+use super::metrics::Open;
 use super::path::{Topic, TopicPath};
 use super::query::{self, FromParameters, Parameters, QueryString};
 use super::start::{self, LastEventId};
 use super::{App, Code, Problem};
-use crate::broker::{Format, frame};
+use crate::broker::{Chunk, Format, frame};
 use crate::domain::{Pattern, Selection, TopicName};
 use crate::node::{NotServing, Start, Stream, StreamRequest};
 
@@ -161,31 +164,83 @@ impl StreamQuery {
     }
 }
 
-/// Headers and the first bytes at once; then events, until the node has no more or the server stops. Whatever ends the
-/// stream, it ends between two events: they come whole from the node.
+/// Headers and the first bytes at once; then events.
 pub(super) fn answer(app: &Arc<App>, stream: Result<Stream, NotServing>) -> Response {
-    let events = stream.inspect_err(|reason| debug!(error = reason as &dyn Error, "refused a stream softly")).ok();
-    let open = app.metrics.stream_opened(events.is_some());
-    let events = stream::unfold((events, open), async |(events, open)| {
-        let mut events = events?;
-        let bytes = events.next().await?;
-        Some((bytes, (Some(events), open)))
-    });
-    let bytes = stream::once(ready(preamble())).chain(events).take_until(app.stop.clone().cancelled_owned());
-    (STREAM_HEADERS, Body::from_stream(bytes.map(Ok::<Bytes, Infallible>))).into_response()
+    let stream = stream.inspect_err(|reason| debug!(error = reason as &dyn Error, "refused a stream softly")).ok();
+    let open = app.metrics.stream_opened(stream.is_some());
+    let Some(stream) = stream else { return refusal() };
+    let stop = Box::pin(app.stop.clone().cancelled_owned());
+    let events = Unclaimed::new(Events { preamble: Some(preamble().as_bytes().into()), stream, stop, _open: open });
+    (STREAM_HEADERS, Extension(events.clone()), events.into_body()).into_response()
+}
+
+/// What one client is sent, whoever writes it: hyper as the body of an answer, or a connection by itself.
+#[derive(Debug)]
+pub(super) struct Events {
+    preamble: Option<Chunk>,
+    stream: Stream,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    _open: Option<Open>,
+}
+
+impl Events {
+    /// The next blocks. `None`: the node has no more, or the server stops. Whatever ends the stream, it ends between two
+    /// events: they come whole from the node. If the future is dropped, the events are too.
+    pub(super) async fn next(&mut self) -> Option<Chunk> {
+        if let Some(preamble) = self.preamble.take() {
+            return Some(preamble);
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.as_mut() => None,
+            chunk = self.stream.next() => chunk,
+        }
+    }
+}
+
+/// The events of an answer that nobody has begun to write. Whoever claims them first writes them.
+#[derive(Clone, Debug)]
+pub(super) struct Unclaimed(Arc<Mutex<Option<Events>>>);
+
+impl Unclaimed {
+    fn new(events: Events) -> Self {
+        Self(Arc::new(Mutex::new(Some(events))))
+    }
+
+    pub(super) fn claim(&self) -> Option<Events> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Claims them when it is read first.
+    fn into_body(self) -> Body {
+        let blocks = stream::unfold(None, move |events| {
+            let events = events.or_else(|| self.claim());
+            async move {
+                let mut events: Events = events?;
+                let chunk = events.next().await?;
+                Some((Ok::<_, Infallible>(chunk.blocks()), Some(events)))
+            }
+        });
+        Body::from_stream(blocks)
+    }
 }
 
 /// A stream of a node that has not started.
 pub(super) async fn refuse() -> Response {
+    refusal()
+}
+
+/// When to come back, and the end.
+fn refusal() -> Response {
     (STREAM_HEADERS, preamble()).into_response()
 }
 
 /// A comment, so that proxies pass the headers on, and when to come back after the end. Not followed by a blank line:
 /// several clients make an event of that.
-fn preamble() -> Bytes {
+fn preamble() -> String {
     let mut preamble = frame::COMMENT.to_owned();
     frame::retry(Duration::from_millis(fastrand::u64(RETRY_MS)), &mut preamble);
-    preamble.into()
+    preamble
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use super::history::{self, ReadError};
 use super::{Node, NotReady};
 use crate::broker::frame::{self, Control, GapReason};
-use crate::broker::{Delivery, Format, Subscription};
+use crate::broker::{Chunk, ChunkBuffer, Delivery, Format, Subscription};
 use crate::consensus::Progress;
 use crate::consensus::wire::{self, kind};
 use crate::domain::{Cursor, Message, Position, Selection, Timestamp, TopicName};
@@ -90,7 +90,7 @@ pub struct Stream {
     /// Whether the subscriber was told that it is up to date, which happens once.
     is_ready: bool,
     /// Blocks to hand out before anything else.
-    pending: VecDeque<Bytes>,
+    pending: VecDeque<Chunk>,
     spoken: Instant,
     silence: Pin<Box<Sleep>>,
     /// Completes when the node sends its streams elsewhere.
@@ -219,11 +219,11 @@ impl Stream {
 
     /// The next blocks: whole, and never empty. `None`: the stream can't go on, and the client should resume. If the
     /// future is dropped, the stream is too.
-    pub async fn next(&mut self) -> Option<Bytes> {
+    pub async fn next(&mut self) -> Option<Chunk> {
         loop {
-            if let Some(bytes) = self.pending.pop_front() {
+            if let Some(chunk) = self.pending.pop_front() {
                 self.spoken = Instant::now();
-                return Some(bytes);
+                return Some(chunk);
             }
             if self.end.is_some_and(|end| end <= Instant::now()) {
                 return None;
@@ -232,8 +232,9 @@ impl Stream {
                 continue;
             }
             let step = match &mut self.phase {
-                Phase::Waiting { .. } => self.wait().await,
-                Phase::History { .. } => self.history().await,
+                // In boxes: a stream spends its life in the third phase, and pays for no more.
+                Phase::Waiting { .. } => Box::pin(self.wait()).await,
+                Phase::History { .. } => Box::pin(self.history()).await,
                 Phase::Live => self.live().await,
             };
             if let Err(error) = step {
@@ -248,9 +249,9 @@ impl Stream {
             // A busy stream doesn't pay for what it waits for when it is idle.
             biased;
             delivery = self.subscription.next() => match delivery {
-                Delivery::Frames { bytes, position } => {
+                Delivery::Frames { chunk, position } => {
                     self.position = self.position.max(position);
-                    self.pending.push_back(bytes);
+                    self.pending.push_back(chunk);
                 }
                 Delivery::Behind => {
                     let upto = self.subscription.resubscribe();
@@ -333,12 +334,14 @@ impl Stream {
     }
 
     fn hand_out(&mut self, messages: &[Arc<Message>]) {
-        let mut page = String::new();
+        let (mut page, mut block) = (ChunkBuffer::default(), String::new());
         for message in messages {
-            frame::message(message, self.node.epoch(), self.format, &mut page);
+            block.clear();
+            frame::message(message, self.node.epoch(), self.format, &mut block);
+            page.push(block.as_bytes());
         }
         if !page.is_empty() {
-            self.pending.push_back(page.into());
+            self.pending.push_back(page.freeze());
         }
     }
 
@@ -400,7 +403,7 @@ impl Stream {
     fn push_control(&mut self, control: &Control<'_>) {
         let mut block = String::new();
         frame::control(control, self.cursor(), &mut block);
-        self.pending.push_back(block.into());
+        self.pending.push_back(block.as_bytes().into());
     }
 
     /// A sign of life after silence. If positions moved on in other topics, it is one that moves the client's cursor.
@@ -416,7 +419,7 @@ impl Stream {
                     self.position = quiet;
                     self.push_control(&Control::Cursor { cursor: self.cursor() });
                 }
-                None => self.pending.push_back(Bytes::from_static(frame::COMMENT.as_bytes())),
+                None => self.pending.push_back(frame::COMMENT.as_bytes().into()),
             }
             self.spoken = Instant::now();
         }

@@ -93,8 +93,8 @@ fn poll(subscription: &mut Subscription) -> Poll<Delivery> {
 
 /// What is seen of a stream: `5` a message, `5!` the deletion of a topic, `behind`.
 fn seen(delivery: &Delivery) -> Vec<String> {
-    let Delivery::Frames { bytes, position } = delivery else { return vec!["behind".to_owned()] };
-    let text = std::str::from_utf8(bytes).expect("UTF-8");
+    let Delivery::Frames { chunk, position } = delivery else { return vec!["behind".to_owned()] };
+    let text = std::str::from_utf8(chunk.as_ref()).expect("UTF-8");
     let frames: Vec<_> = text.split_terminator("\n\n").collect();
     assert!(text.ends_with("\n\n"), "whole frames");
     let ids: Vec<_> = frames

@@ -139,8 +139,8 @@ fn a_group_is_one_batch_unless_it_is_larger_than_one() {
 
     world.publish_bytes(&["a"; 5], 1_500);
     let mut sizes = Vec::new();
-    while let Poll::Ready(Delivery::Frames { bytes, .. }) = poll(&mut subscription) {
-        sizes.push(bytes.len());
+    while let Poll::Ready(Delivery::Frames { chunk, .. }) = poll(&mut subscription) {
+        sizes.push(chunk.as_ref().len());
     }
     assert_eq!(sizes.len(), 3, "two frames fit into one: {sizes:?}");
     assert!(sizes.iter().all(|size| *size <= 4_000), "{sizes:?}");

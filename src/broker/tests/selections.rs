@@ -54,7 +54,7 @@ fn formats_have_frames_of_their_own() {
     drain(&mut value);
     world.publish(&["a"]);
     let text = |delivery| match delivery {
-        Poll::Ready(Delivery::Frames { bytes, .. }) => String::from_utf8(bytes.to_vec()).expect("UTF-8"),
+        Poll::Ready(Delivery::Frames { chunk, .. }) => String::from_utf8(chunk.as_ref().to_vec()).expect("UTF-8"),
         other => panic!("{other:?}"),
     };
     assert!(text(poll(&mut full)).contains("data: {\"id\":"));

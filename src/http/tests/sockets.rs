@@ -129,6 +129,7 @@ async fn a_stream_sends_head_and_first_bytes_before_any_event() {
         "HTTP/1.1 200 OK",
         "access-control-expose-headers: location,retry-after",
         "cache-control: no-store, no-transform",
+        "connection: close",
         "content-type: text/event-stream; charset=utf-8",
         "transfer-encoding: chunked",
         "vary: origin",
@@ -136,6 +137,69 @@ async fn a_stream_sends_head_and_first_bytes_before_any_event() {
     ];
     assert_eq!(lines, expected);
     assert!(body.lines().nth(1).is_some_and(|line| line.starts_with(':')), "{body:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_may_follow_other_requests_on_its_connection() {
+    let server = Server::start().await;
+    server.api.post("/topics", r#"{"name":"t"}"#).await;
+    let mut client = server.connect().await;
+    client.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    client.until("alive").await;
+    // Two at once: the second is answered behind the first.
+    client.write("GET /topics/t HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    client.write("GET /topics/t/sse HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let text = client.until("event: repl.ready").await;
+    let (first, stream) = text.split_once("}\nHTTP/1.1 200 OK\r\n").expect("two answers");
+    assert!(first.contains("application/json") && stream.contains("text/event-stream"), "{text}");
+    server.api.post("/topics/t", r#"{"value":"published"}"#).await;
+    client.until("published").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_ends_its_stream_although_nothing_is_sent() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write("GET /sse?topic=t HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    client.until("event: repl.ready").await;
+    server.reaches("repl_http_streams 1").await;
+    drop(client);
+    server.reaches("repl_http_streams 0").await;
+    server.reaches("repl_http_connections 0").await;
+    server.reaches(r#"repl_http_connections_closed_total{reason="client"} 1"#).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_client_sends_on_a_stream_is_not_answered_and_has_a_limit() {
+    let server = Server::start().await;
+    server.api.post("/topics", r#"{"name":"t"}"#).await;
+    let mut client = server.connect().await;
+    let request = "GET /topics/t/sse HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.write(&request.repeat(2)).await;
+    client.until("event: repl.ready").await;
+    client.write(request).await;
+    server.api.post("/topics/t", r#"{"value":"published"}"#).await;
+    let text = client.until("published").await;
+    assert!(!text.contains("HTTP/1.1"), "{text}");
+    server.reaches("repl_http_streams 1").await;
+
+    // The server may have closed before all of it is sent.
+    let _ = client.0.write_all(&[b'x'; 32 * 1024]).await;
+    client.rest().await;
+    server.reaches("repl_http_streams 0").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.write("GET /sse?topic=t HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
+    let text = client.until("event: repl.ready").await;
+    assert!(!text.contains("chunked") && text.contains("\r\n\r\n:\nretry: "), "{text}");
     server.stop().await;
 }
 
