@@ -23,18 +23,3 @@ export const systemClock: Clock = {
   },
   random: () => Math.random(),
 }
-
-/** Waits, or rejects with the signal's reason. */
-export function wait(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      cancel()
-      reject(signal?.reason)
-    }
-    const cancel = clock.after(ms, () => {
-      signal?.removeEventListener('abort', stop)
-      resolve()
-    })
-    signal?.addEventListener('abort', stop)
-  })
-}

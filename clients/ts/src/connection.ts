@@ -1,16 +1,17 @@
 import {fault} from './answer.js'
 import type {Context} from './context.js'
-import {ReplError, UnavailableError} from './error.js'
+import {RefusedError, ReplError, UnavailableError} from './error.js'
 import {ask, authorization} from './http.js'
-import {createParser, type StreamSink} from './parser.js'
+import {createParser, type StreamEvent} from './parser.js'
 
 /** A quiet stream may miss one sign of life: it may be on its way. */
 const KEEP_ALIVES_MISSED_MAX = 2
 
-/** What takes the events of a connection. */
-export interface ConnectionSink extends StreamSink {
-  /** When it can take more, if it can't now. */
-  drained(): Promise<unknown> | undefined
+/** What takes what comes over a connection. */
+export interface ConnectionSink {
+  event(event: StreamEvent): void
+  /** Something was heard, and its events were given. The answer: when more can be taken, if not now. */
+  heard(): Promise<unknown> | undefined
 }
 
 /** One stream from one node, until it breaks. */
@@ -19,8 +20,8 @@ export interface Connection {
   silenceMs(): number
   close(): void
   /**
-   * Settles when the node ends the stream. Rejects with a `RefusedError` if it will not serve this stream, however often
-   * it is asked, and with an `UnavailableError` if it can't be reached, broke, or was closed.
+   * Settles when it is closed here. Rejects with a `RefusedError` if the node will not serve this stream, however often
+   * it is asked, and with an `UnavailableError` if it can't be reached, broke, or ended the stream.
    */
   readonly ended: Promise<void>
 }
@@ -35,7 +36,7 @@ export function connect(
   const {clock, fetch, answerMs, keepAliveMs} = context
   const abort = new AbortController()
   const close = (): void => abort.abort()
-  let heardAt = clock.now()
+  let [heardAt, retryMs] = [clock.now(), 0]
   let [isHeard, isPaused, isSilent] = [false, false, false]
   let cancelWatch: () => void
 
@@ -59,9 +60,16 @@ export function connect(
         throw new UnavailableError('not-a-broker', 'the answer is no event stream')
       }
       await read(response.body.getReader())
-    } catch (error) {
-      if (isSilent) throw await silence()
-      throw error instanceof ReplError ? error : new UnavailableError('unreachable', `${error}`, error)
+      throw new UnavailableError('ended', 'the node ended the stream')
+    } catch (caught) {
+      if (abort.signal.aborted && !isSilent) return
+      const error = isSilent
+        ? await silence()
+        : caught instanceof ReplError
+          ? caught
+          : new UnavailableError('unreachable', `${caught}`, caught)
+      if (error instanceof UnavailableError && !error.retryMs) Object.assign(error, {retryMs})
+      throw error
     } finally {
       cancelWatch()
       close()
@@ -69,10 +77,11 @@ export function connect(
   }
 
   const read = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> => {
-    const feed = createParser(sink)
+    const feed = createParser({event: sink.event, retry: (ms) => (retryMs = ms)})
     for (;;) {
       const {done, value} = await reader.read()
-      if (done) return
+      // A `fetch` that was given may not heed the signal.
+      if (done || abort.signal.aborted) return
       heardAt = clock.now()
       if (!isHeard) {
         isHeard = true
@@ -82,7 +91,7 @@ export function connect(
       feed(value)
       // Whoever reads too slowly slows the stream down: buffers fill on the way, and the broker waits.
       isPaused = true
-      await sink.drained()
+      await sink.heard()
       isPaused = false
       heardAt = clock.now()
     }
@@ -91,13 +100,13 @@ export function connect(
   /** Why nothing was heard. */
   const silence = async (): Promise<UnavailableError> => {
     if (isHeard) return new UnavailableError('stalled', 'the stream fell silent')
-    const code = await ask(context, url, token, {path: '/livez'}).then(
-      () => '',
-      (error: ReplError) => error.code,
+    const answers = await ask(context, url, token, {path: '/livez'}).then(
+      () => true,
+      (error) => error instanceof RefusedError,
     )
-    return code === 'unreachable' || code === 'timeout'
-      ? new UnavailableError('timeout', 'the node does not answer')
-      : new UnavailableError('buffered', 'the node answers, but its streams are held back by a proxy')
+    return answers
+      ? new UnavailableError('buffered', 'the node answers, but its streams are held back by a proxy')
+      : new UnavailableError('timeout', 'the node does not answer')
   }
 
   return {silenceMs, close, ended: run()}

@@ -1,6 +1,4 @@
 import {fault} from './answer.js'
-import {persist} from './attempt.js'
-import {wait} from './clock.js'
 import type {Context} from './context.js'
 import {ReplError, UnavailableError} from './error.js'
 
@@ -22,32 +20,6 @@ export interface Answer {
   readonly status: number
   /** The JSON of its body; `undefined` if it had none. */
   readonly body: unknown
-}
-
-/**
- * Asks until a node answers, another one each time.
- *
- * @throws {RefusedError} It will be refused however often it is asked.
- * @throws {UnavailableError} No node answered in time. What was asked for may be done all the same.
- * @throws The signal's reason.
- */
-export function request(context: Context, {patienceMs = 30_000, ...wanted}: Request): Promise<Answer> {
-  const {clock} = context
-  const {signal} = wanted
-  const deadline = clock.now() + patienceMs
-  return persist(context, {
-    attempt: async (url, token, served) => {
-      signal?.throwIfAborted()
-      const answer = await ask(context, url, token, wanted)
-      served()
-      return answer
-    },
-    pause: (ms, error) => {
-      signal?.throwIfAborted()
-      if (clock.now() + ms > deadline) throw error
-      return wait(clock, ms, signal)
-    },
-  })
 }
 
 /** Asks one node, once. */

@@ -29,9 +29,10 @@ export interface Nodes {
   choose(preferred?: readonly string[]): Promise<Node>
   /** It did not serve, and does not want to be asked again before. */
   failed(node: Node, retryMs: number): void
-  served(node: Node): void
+  /** It served. The answer: whether it should be asked for the members, as what is known of them is old. */
+  served(node: Node): boolean
   /** It wants its clients to be elsewhere. */
-  avoid(url: string, ms: number): void
+  avoid(url: string): void
   /** Something has changed, such as the network: every node may be asked at once. */
   forgive(): void
   /**
@@ -41,10 +42,15 @@ export interface Nodes {
   learn(cluster: Cluster): void
 }
 
+/** For so long, what was learned is believed while nothing fails. */
+const LEARNED_MS = 5 * 60_000
+
 export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failures: number) => number): Nodes {
   let known: Node[] = []
   let given: string[] = []
   let finding: Promise<void> | undefined
+  /** When what is known of members is old. */
+  let staleAt = 0
 
   const know = (urls: readonly string[]): void => {
     known = [...new Set(urls)].map(
@@ -86,9 +92,13 @@ export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failure
     },
     served(node) {
       node.failures = node.notBefore = 0
+      const isStale = staleAt <= clock.now()
+      if (isStale) staleAt = clock.now() + LEARNED_MS
+      return isStale
     },
-    avoid(url, ms) {
-      for (const node of known) if (node.url === url) node.notBefore = clock.now() + ms
+    avoid(url) {
+      staleAt = 0
+      for (const node of known) if (node.url === url) node.isUp = false
     },
     forgive() {
       for (const node of known) node.notBefore = 0

@@ -3,7 +3,7 @@ import {connect, type Connection, type ConnectionSink} from './connection.js'
 import type {Context} from './context.js'
 import {isAfter, type Cursor} from './cursor.js'
 import {createDelivery, parse, type Delivery} from './delivery.js'
-import {RefusedError, UnavailableError} from './error.js'
+import type {RefusedError, ReplError} from './error.js'
 import {streamPath, type From} from './selection.js'
 import type {ConnectionState} from './state.js'
 import type {Subscriber} from './subscriber.js'
@@ -12,10 +12,8 @@ import type {Subscriber} from './subscriber.js'
 export interface StreamOwner {
   /** The first event of a connection is here, and not given to anybody yet. */
   opened(stream: Stream): void
-  /** Its state is another. */
+  /** Its state is another, or it shall be replaced. */
   changed(): void
-  /** The node wants its streams at one of these, within this time. */
-  moved(stream: Stream, urls: readonly string[], withinMs: number): void
   /** The broker will not serve it, however often it is asked. It has ended. */
   refused(stream: Stream, error: RefusedError): void
 }
@@ -36,9 +34,9 @@ export interface Stream {
   state: ConnectionState
   /** The node it is at, or was last. */
   url: string
-  /** It shall be opened anew, although it works, */
+  /** It shall be replaced, although it works, */
   isOutdated: boolean
-  /** and at one of these nodes, if one of them can be reached. */
+  /** and by one that is at one of these nodes, if one of them can be reached. */
   preferred: readonly string[]
   /** Whether it starts with a connection that is not under way yet. */
   isFresh(): boolean
@@ -47,10 +45,12 @@ export interface Stream {
   /** Gives it a subscriber. One that comes while it is live goes on from where the others are. */
   add(subscriber: Subscriber): void
   remove(subscriber: Subscriber): void
+  /** Makes it outdated. */
+  renew(preferred?: readonly string[]): void
   /** Goes on in place of the streams that it replaces. */
   takeOver(): void
-  /** If it waits, it waits no longer; if it is on its way, it sets out again. */
-  wake(): void
+  /** If it waits, it waits no longer; if it is on its way over a network that is gone, it sets out again. */
+  wake(isNew: boolean): void
   close(): void
 }
 
@@ -59,13 +59,15 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
   const {clock} = context
   const delivery = createDelivery()
   const subscribers = new Set<Subscriber>()
+  const abort = new AbortController()
+  const {signal} = abort
   let connection: Connection | undefined
-  let [retryMs, hasOpened, isClosed, attempts] = [0, false, false, 0]
-  let wake = (): void => {}
+  let attempts = 0
+  let [wake, cancelMove] = [(): void => {}, (): void => {}]
 
   const become = (state: ConnectionState): void => {
     stream.state = state
-    if (!isClosed) owner.changed()
+    if (!signal.aborted) owner.changed()
   }
 
   /** Starts from where the one who has least is; the others know what they have had. */
@@ -83,49 +85,48 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
     return streamPath(delivery.begin(served, least), least ? {after: least} : from)
   }
 
-  const sink = (served: () => void): ConnectionSink => ({
-    event({type, data, id}) {
-      if (isClosed) return
-      if (!hasOpened) {
-        hasOpened = true
-        attempts = 0
-        served()
-        owner.opened(stream)
-        become({kind: 'catching-up', url: stream.url})
-      }
-      if (type === 'repl.move') {
-        const {nodes, withinMs} = parse(data) as {nodes: string[]; withinMs: number}
-        owner.moved(stream, nodes, withinMs)
-      }
-      if (type === 'repl.ready') become({kind: 'live', url: stream.url})
-      delivery.give(type, data, id)
-    },
-    retry: (ms) => (retryMs = ms),
-    drained: delivery.drained,
-  })
+  const sink = (served: () => void): ConnectionSink => {
+    let hasOpened = false
+    return {
+      event({type, data, id}) {
+        if (signal.aborted) return
+        if (!hasOpened) {
+          hasOpened = true
+          attempts = 0
+          owner.opened(stream)
+          become({kind: 'catching-up', url: stream.url})
+        }
+        if (type === 'repl.move') {
+          const {nodes, withinMs} = parse(data) as {nodes: string[]; withinMs: number}
+          context.nodes.avoid(stream.url)
+          // Spread over the first half: the other is for those whose first attempt fails.
+          cancelMove = clock.after((clock.random() * withinMs) / 2, () => stream.renew(nodes))
+        }
+        if (type === 'repl.ready') become({kind: 'live', url: stream.url})
+        delivery.give(type, data, id)
+      },
+      heard() {
+        if (hasOpened) served()
+        return delivery.drained()
+      },
+    }
+  }
 
   const attempt = async (url: string, token: string | undefined, served: () => void): Promise<void> => {
-    // Closed: there is nothing left to do, and so it is done.
-    if (isClosed) return
     stream.url = url
     stream.preferred = []
-    retryMs = 0
-    hasOpened = false
+    stream.isOutdated = false
     become({kind: 'connecting', attempt: attempts++})
     connection = connect(context, url, begin(), token, sink(served))
     try {
       await connection.ended
-      throw new UnavailableError('ended', 'the node ended the stream', undefined, retryMs)
-    } catch (error) {
-      if (isClosed) return
-      if (error instanceof UnavailableError && !error.retryMs) Object.assign(error, {retryMs})
-      throw error
     } finally {
       connection = undefined
+      cancelMove()
     }
   }
 
-  const pause = (ms: number, error: UnavailableError): Promise<void> => {
+  const pause = (ms: number, error: ReplError): Promise<void> => {
     become({kind: 'offline', retryMs: ms, error})
     return new Promise((resolve) => {
       const cancel = clock.after(ms, resolve)
@@ -134,6 +135,15 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
         resolve()
       }
     })
+  }
+
+  const run = async (): Promise<void> => {
+    try {
+      // A connection that was closed here is replaced by another, or has been the last.
+      while (!signal.aborted) await persist(context, {attempt, pause, preferred: () => stream.preferred, signal})
+    } catch (error) {
+      if (!signal.aborted) owner.refused(stream, error as RefusedError)
+    }
   }
 
   const stream: Stream = {
@@ -157,30 +167,32 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
       subscribers.delete(subscriber)
       delivery.remove(subscriber)
     },
+    renew(preferred = []) {
+      Object.assign(stream, {isOutdated: true, preferred})
+      owner.changed()
+    },
     takeOver() {
       for (const replaced of stream.replaces) {
         replaced.close()
         for (const subscriber of replaced.subscribers) {
           subscriber.floor ??= replaced.delivery.cursor
           subscribers.add(subscriber)
+          // Those who came while it was on its way. Who wants something else waits for the next stream.
+          delivery.add(subscriber)
         }
       }
       stream.replaces = []
     },
-    wake() {
-      if (!hasOpened) connection?.close()
+    wake(isNew) {
+      if (isNew && stream.state.kind !== 'live') connection?.close()
       wake()
     },
     close() {
-      isClosed = true
+      abort.abort()
       connection?.close()
       wake()
     },
   }
-  queueMicrotask(() => {
-    persist(context, {attempt, pause, preferred: () => stream.preferred}).catch((error: RefusedError) => {
-      if (!isClosed) owner.refused(stream, error)
-    })
-  })
+  queueMicrotask(() => void run())
   return stream
 }

@@ -1,8 +1,6 @@
 import type {Context} from './context.js'
 import type {Feed} from './feed.js'
-import {ask} from './http.js'
-import type {Cluster} from './message.js'
-import {startKey} from './selection.js'
+import {startKey, type From} from './selection.js'
 import type {ConnectionState} from './state.js'
 import {openStream, type Stream, type StreamOwner} from './stream.js'
 import {guard, type Subscriber} from './subscriber.js'
@@ -14,8 +12,8 @@ import {listenToWorld} from './world.js'
  */
 const STREAMS_MAX = 3
 
-/** For how long a node that has sent its streams away is left alone, at least. */
-const MOVED_MS = 30_000
+/** Refusals that don't depend on what is subscribed: of whoever asks, and of everybody. */
+const WHOLE = [401, 204]
 
 /** Of several streams, the state of the worst is that of the client. */
 const WORST_FIRST: readonly ConnectionState['kind'][] = ['offline', 'connecting', 'catching-up', 'live']
@@ -26,7 +24,7 @@ const WORST_FIRST: readonly ConnectionState['kind'][] = ['offline', 'connecting'
  * a stream of his own, so that the others don't get it again, and joins them when he is up to date.
  */
 export function createStreams(context: Context): Feed {
-  const {clock, nodes, tokens, keepAliveMs} = context
+  const {nodes, tokens, keepAliveMs} = context
   const streams = new Set<Stream>()
   /** The stream that is about to take over. */
   let heir: Stream | undefined
@@ -94,10 +92,14 @@ export function createStreams(context: Context): Feed {
     chosen.add(subscriber)
   }
 
-  /** Opens streams anew that work. */
-  const renew = (outdated: Iterable<Stream>, preferred: readonly string[] = []): void => {
-    for (const stream of outdated) Object.assign(stream, {isOutdated: true, preferred})
-    settleSoon()
+  /** All were refused, perhaps because of one: tries one half of them without the other. */
+  const divide = (from: From, subscribers: readonly Subscriber[]): void => {
+    const middle = subscribers.length >> 1
+    for (const half of [subscribers.slice(0, middle), subscribers.slice(middle)]) {
+      const stream = openStream(context, owner, from, [])
+      for (const one of half) stream.add(one)
+      streams.add(stream)
+    }
   }
 
   /** Tells the state, and follows what happens to the machine while there are streams. */
@@ -116,20 +118,12 @@ export function createStreams(context: Context): Feed {
   /** The network is another (`isNew`), or the page was asleep. */
   const probe = (isNew: boolean): void => {
     nodes.forgive()
-    for (const stream of all()) stream.wake()
-    renew([...streams].filter((stream) => isNew || stream.silenceMs() > keepAliveMs))
-  }
-
-  /** Asks who else is there. It is hearsay, and so never worth an error. */
-  const learn = async (url: string): Promise<void> => {
-    try {
-      nodes.learn((await ask(context, url, await tokens.get(), {path: '/cluster'})).body as Cluster)
-    } catch {}
+    for (const stream of all()) stream.wake(isNew)
+    for (const stream of streams) if (isNew || stream.silenceMs() > keepAliveMs) stream.renew()
   }
 
   const owner: StreamOwner = {
     opened(stream) {
-      void learn(stream.url)
       if (stream !== heir) return
       for (const replaced of stream.replaces) streams.delete(replaced)
       stream.takeOver()
@@ -137,21 +131,18 @@ export function createStreams(context: Context): Feed {
       heir = undefined
     },
     changed: settleSoon,
-    moved(stream, urls, withinMs) {
-      nodes.avoid(stream.url, Math.max(withinMs, MOVED_MS))
-      // Spread over the first half: the other is for those whose first attempt fails.
-      clock.after((clock.random() * withinMs) / 2, () => renew([stream], urls))
-    },
     refused(stream, error) {
       // Those whom the present streams serve go on with them: it may be what is new that is refused.
       const lost = members(stream).filter((one) => !stream.replaces.some(({delivery}) => delivery.has(one)))
+      for (const replaced of stream.replaces) replaced.isOutdated = false
+      for (const one of lost) {
+        one.floor ??= stream.delivery.cursor
+        feed.remove(one)
+      }
       if (stream === heir) heir = undefined
       streams.delete(stream)
-      for (const replaced of stream.replaces) replaced.isOutdated = false
-      for (const subscriber of lost) {
-        feed.remove(subscriber)
-        guard(() => subscriber.end(error))
-      }
+      if (lost.length > 1 && !WHOLE.includes(error.status)) return divide(stream.from, lost)
+      for (const one of lost) guard(() => one.end(error))
       if (streams.size === 0) become({kind: 'denied', error})
     },
   }
@@ -184,6 +175,8 @@ export function createStreams(context: Context): Feed {
       for (const subscriber of subscribers) guard(() => subscriber.end())
     },
   }
-  tokens.onRenewed = () => renew(streams)
+  tokens.onRenewed = () => {
+    for (const stream of streams) stream.renew()
+  }
   return feed
 }

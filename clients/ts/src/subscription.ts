@@ -60,11 +60,14 @@ export function subscribe(
 ): MessageStream {
   const {from = 'now', signal, onError = report} = options
   const {topics = [], match = []} = typeof wanted === 'object' && 'match' in wanted ? wanted : {topics: wanted}
-  /** Messages for the reader of the iterator, */
+  /** Messages for who reads the iterator, */
   const queue: Message[] = []
-  /** who waits for one, and the stream that waits for him. */
-  let [wake, relieve] = [(): void => {}, (): void => {}]
+  /** what he waits for, */
+  let coming: Promise<void> | undefined
+  let wake = (): void => {}
+  /** and what the stream waits for. */
   let room: Promise<void> | undefined
+  let relieve = (): void => {}
   let end: ReplError | true | undefined
   let resolve!: () => void
   let reject!: (error: ReplError) => void
@@ -117,21 +120,31 @@ export function subscribe(
     reject(new ReplError('closed', 'unsubscribed'))
   }
 
-  async function* read(): AsyncGenerator<Message, void, void> {
-    try {
+  const reader: AsyncIterator<Message, void> = {
+    async next() {
       for (;;) {
-        for (let message; (message = queue.shift());) yield message
+        const value = queue.shift()
+        if (value) return {value}
         room = undefined
         relieve()
         if (end) {
-          if (end !== true) throw end
-          return
+          const error = end
+          end = true
+          if (error !== true) throw error
+          return {done: true, value: undefined}
         }
-        await new Promise<void>((resolve) => (wake = resolve))
+        await (coming ??= new Promise((resolve) => {
+          wake = () => {
+            coming = undefined
+            resolve()
+          }
+        }))
       }
-    } finally {
+    },
+    async return() {
       unsubscribe()
-    }
+      return {done: true, value: undefined}
+    },
   }
 
   if (signal?.aborted) unsubscribe()
@@ -143,7 +156,7 @@ export function subscribe(
       return subscriber.cursor
     },
     unsubscribe,
-    [Symbol.asyncIterator]: read,
+    [Symbol.asyncIterator]: () => reader,
   }
 }
 

@@ -16,42 +16,60 @@ const RENEW_MS_MIN = 1_000
 export interface Tokens {
   /** The present one, if the client has one at all. */
   get(): Promise<string | undefined>
-  /** The broker has refused this one. The answer tells whether there is another. */
-  refused(token: string | undefined): Promise<boolean>
+  /** The broker has refused this one. The answer: whether another can be fetched, as is done when it is next asked for. */
+  refused(token: string | undefined): boolean
   /** There is another than before: what was opened under that one should be opened anew. */
   onRenewed: () => void
   close(): void
 }
 
 export function createTokens(source: TokenSource | undefined, clock: Clock): Tokens {
-  let token: string | undefined
+  const isFetched = typeof source === 'function'
+  let token = isFetched ? undefined : source
+  /** Why it will be asked for the next time. */
+  let reason: TokenReason = 'first'
   let coming: Promise<string | undefined> | undefined
   let cancel = (): void => {}
+  let isClosed = false
 
-  const renew = (reason: TokenReason): Promise<string | undefined> =>
-    (coming ??= ask(reason).finally(() => (coming = undefined)))
+  const renew = (): Promise<string | undefined> =>
+    (coming ??= ask().finally(() => {
+      coming = undefined
+      plan()
+    }))
 
-  const ask = async (reason: TokenReason): Promise<string | undefined> => {
-    const isFetched = typeof source === 'function'
+  const ask = async (): Promise<string | undefined> => {
+    if (!isFetched) return undefined
     const before = token
-    token = isFetched ? await source(reason) : source
-    cancel()
-    const leftMs = expiry(token) - clock.date()
-    // One that seems to have expired is the broker's to judge: the clock here may be wrong.
-    if (isFetched && leftMs > 0) {
-      // The present one serves until it is refused, and whoever is refused asks again.
-      cancel = clock.after(Math.max(leftMs * RENEW_AFTER, RENEW_MS_MIN), () => void renew('expiring').catch(() => {}))
-    }
-    if (reason === 'expiring' && token !== before) tokens.onRenewed()
+    token = await source(reason)
+    reason = 'expiring'
+    if (before !== undefined && token !== before) tokens.onRenewed()
     return token
   }
 
+  /** Sees to it that there is another in time. If none is to be had then, what is left of that time is shared out again. */
+  const plan = (): void => {
+    cancel()
+    const leftMs = expiry(token) - clock.date()
+    // One that seems to have expired is the broker's to judge: the clock here may be wrong.
+    if (isClosed || !(leftMs > 0)) return
+    cancel = clock.after(Math.max(leftMs * RENEW_AFTER, RENEW_MS_MIN), () => void renew().catch(() => {}))
+  }
+
   const tokens: Tokens = {
-    get: async () => token ?? renew('first'),
-    refused: async (refused) =>
-      typeof source === 'function' && (token === refused ? await renew('refused') : token) !== refused,
+    get: async () => token ?? renew(),
+    refused(refused) {
+      if (isFetched && token === refused) {
+        token = undefined
+        reason = 'refused'
+      }
+      return isFetched
+    },
     onRenewed: () => {},
-    close: () => cancel(),
+    close() {
+      isClosed = true
+      cancel()
+    },
   }
   return tokens
 }

@@ -8,8 +8,11 @@ const CHANGES = ['online', 'pageshow', 'visibilitychange'] as const
 export function listenToWorld(onChange: (isNew: boolean) => void): () => void {
   // Servers have none of this.
   const {addEventListener, removeEventListener} = globalThis as Partial<typeof globalThis>
-  const listener = (event: Event): void =>
-    onChange(event.type === 'online' || !!(event as PageTransitionEvent).persisted)
+  const listener = ({type, persisted}: Event & {persisted?: boolean}): void => {
+    // A page that is only being loaded, or that goes out of view, is no change.
+    const isBack = type === 'pageshow' ? persisted : type === 'online' || document.visibilityState === 'visible'
+    if (isBack) onChange(type !== 'visibilitychange')
+  }
   for (const change of CHANGES) addEventListener?.(change, listener)
   return () => {
     for (const change of CHANGES) removeEventListener?.(change, listener)

@@ -1,4 +1,4 @@
-import {describe, expect, test} from 'vitest'
+import {describe, expect, onTestFinished, test, vi} from 'vitest'
 
 import {
   createClient,
@@ -167,6 +167,14 @@ describe('a stream', () => {
     isDead = true
     await until('the node to be blamed', trouble('timeout'))
     client.close()
+
+    // A proxy that says so for a dead node.
+    server.onRequest = ({response}) => answer(response, 502, {})
+    const other = connect(server, {answerMs: 100})
+    collect(other)
+    await until('an attempt to end', () => other.state.kind === 'offline')
+    expect(other.state).toMatchObject({error: {code: 'timeout'}})
+    other.close()
   })
 
   test('follows repl.move to a node that is named, before the old one has closed it', async () => {
@@ -231,6 +239,98 @@ describe('a stream', () => {
     client.close()
   })
 
+  test('that is refused for the sake of one of its topics is not refused to the others', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response, url}) => {
+      if (url.searchParams.getAll('topic').includes('*bad')) return answer(response, 400, {code: 'invalid-topic-name'})
+      open(response)
+      response.write(ready(0))
+    }
+    const client = connect(server)
+    const bad = collect(client, '*bad')
+    const good = ['a', 'b', 'c', 'd'].map((topic) => collect(client, topic))
+    await until('the refusal', () => bad.error)
+    const isWhole = ({url, response}: Exchange): boolean =>
+      !response.closed && url.searchParams.getAll('topic').length === 4
+    await until('one stream for the others', () => server.streams.filter(isWhole).length === 1)
+    const whole = server.streams.find(isWhole)?.response
+    whole?.write(['a', 'b', 'c', 'd'].map((topic, n) => message(n + 1, topic)).join(''))
+    await until('the messages', () => good.every(({messages}) => messages.length === 1))
+    expect(good.map(({error}) => error)).toEqual([undefined, undefined, undefined, undefined])
+    expect(client.states.map(({kind}) => kind)).not.toContain('denied')
+    client.close()
+  })
+
+  test('that is refused leaves nothing behind, not even the one that was to take over from it', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response}, count) => {
+      if (count > 2) return answer(response, 403, {code: 'forbidden'})
+      open(response)
+      if (count === 1) response.write(ready(0))
+    }
+    const client = connect(server, {keepAliveMs: 60_000})
+    const seen = collect(client)
+    await until('a live stream', () => client.state.kind === 'live')
+    const other = collect(client, 'other')
+    await until('a second stream', () => server.streams.length === 2)
+    server.streams[0]?.response.end()
+    await until('the refusals', () => seen.error && other.error)
+    expect(client.state.kind).toBe('denied')
+    await until('the second to be closed', () => server.streams[1]?.response.closed)
+    client.close()
+  })
+
+  test('gives all to who comes while the one that takes over is on its way', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response}, count) => {
+      open(response)
+      if (count === 1) response.write(ready(0))
+    }
+    const client = connect(server)
+    const seen = [collect(client)]
+    await until('a live stream', () => client.state.kind === 'live')
+    seen.push(collect(client, 'other'))
+    await until('a second stream', () => server.streams.length === 2)
+    seen.push(collect(client), collect(client, 'other'))
+    const write = (n: number, ...events: string[]) => server.streams[n]?.response.write(events.join(''))
+    await Promise.resolve()
+    write(0, message(1))
+    await until('a message', () => seen[2]?.messages.length === 1)
+    write(1, message(1), ready(1), message(2), message(3, 'other'))
+    await until('two topics', () => seen[1]?.messages.length === 1)
+    expect(seen.map(values)).toEqual([[1, 2], [3], [1, 2], [3]])
+
+    // And who wants something that it doesn't have, gets it from the next.
+    seen.push(collect(client, 'third'))
+    await until('a third stream', () => server.streams.length === 3)
+    seen.push(collect(client, 'fourth'))
+    await Promise.resolve()
+    write(2, ready(3), message(4, 'third'))
+    await until('a fourth stream', () => server.streams.length === 4)
+    expect(server.streams[3]?.url.search).toBe('?topic=news&topic=other&topic=third&topic=fourth&after=aaaaaaaa-3')
+    write(3, message(4, 'third'), message(5, 'fourth'), ready(5), message(6))
+    await until('the last message', () => seen[0]?.messages.length === 3)
+    expect(seen.map(values)).toEqual([[1, 2, 6], [3], [1, 2, 6], [3], [4], [5]])
+    client.close()
+  })
+
+  test('that is to move, where there is no other node, comes back as soon as it is served', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response}) => {
+      open(response)
+      response.write(ready(0))
+    }
+    const client = connect(server, {keepAliveMs: 60_000})
+    collect(client)
+    await until('the members to be asked for', () => server.asked === 1)
+    const [first] = server.streams.map(({response}) => response)
+    first?.write(frame(0, {nodes: ['http://127.0.0.1:9'], withinMs: 100}, 'repl.move'))
+    await until('the members to be asked for again', () => server.asked === 2, 10_000)
+    first?.end()
+    await until('a second stream', () => server.streams.length > 1 && client.state.kind === 'live', 10_000)
+    client.close()
+  })
+
   test('drops a message that comes twice', async () => {
     const server = await Scripted.start()
     server.onStream = ({response, url}, count) => {
@@ -262,6 +362,109 @@ describe('a stream', () => {
     expect(news.gaps).toMatchObject([first, second])
     expect(other.gaps).toMatchObject([second])
     client.close()
+  })
+})
+
+describe('the world', () => {
+  /** What a page would hear. */
+  function stubWorld(): (event: string, what?: object) => void {
+    const world = new EventTarget()
+    vi.stubGlobal('addEventListener', world.addEventListener.bind(world))
+    vi.stubGlobal('removeEventListener', world.removeEventListener.bind(world))
+    onTestFinished(() => void vi.unstubAllGlobals())
+    return (event, what = {}) => world.dispatchEvent(Object.assign(new Event(event), what))
+  }
+
+  test('does not disturb a stream on its way, unless the network is another', async () => {
+    const dispatch = stubWorld()
+    const server = await Scripted.start()
+    server.onStream = () => {}
+    // So patient that a failure would be noticed.
+    const client = connect(server, {backoffMinMs: 3_600_000, backoffMaxMs: 3_600_000})
+    collect(client)
+    await until('a stream', () => server.streams.length === 1)
+    vi.stubGlobal('document', {visibilityState: 'hidden'})
+    dispatch('visibilitychange')
+    dispatch('pageshow', {persisted: false})
+    vi.stubGlobal('document', {visibilityState: 'visible'})
+    dispatch('visibilitychange')
+    server.onStream = ({response}) => {
+      open(response)
+      response.write(ready(0))
+    }
+    dispatch('online')
+    await until('a live stream', () => client.state.kind === 'live')
+    await until('the first to be given up', () => server.streams[0]?.response.closed)
+    expect(server.streams.length).toBe(2)
+    expect(client.states.map(({kind}) => kind)).not.toContain('offline')
+    client.close()
+  })
+
+  test('that comes back makes one new stream, not two', async () => {
+    const dispatch = stubWorld()
+    const server = await Scripted.start()
+    server.onStream = ({response}, count) => {
+      if (count === 1) return void response.destroy()
+      open(response)
+      response.write(ready(0))
+    }
+    const client = connect(server, {backoffMinMs: 3_600_000, backoffMaxMs: 3_600_000})
+    collect(client)
+    await until('the client to wait', () => client.state.kind === 'offline')
+    dispatch('online')
+    await until('a live stream', () => client.state.kind === 'live')
+    // Another would be asked for by now.
+    await client.request({path: '/anything'})
+    expect(server.streams.length).toBe(2)
+    client.close()
+  })
+})
+
+describe('a client that is closed', () => {
+  test('asks for nothing more, and leaves no timer', async () => {
+    const clock = new FakeClock()
+    let asked = 0
+    const lost = createClient({
+      clock,
+      url() {
+        asked++
+        throw new Error('no directory')
+      },
+    })
+    lost.subscribe('news', () => {})
+    await until('the client to wait', () => lost.state.kind === 'offline')
+    lost.close()
+    clock.pass(60_000)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect([asked, clock.timers]).toEqual([1, []])
+
+    const server = await Scripted.start()
+    server.onStream = ({response}) => {
+      open(response)
+      response.write(ready(0) + frame(0, {nodes: [], withinMs: 60_000}, 'repl.move'))
+    }
+    const client = connect(server, {clock})
+    collect(client)
+    await until('the order to move', () => client.state.kind === 'live')
+    client.close()
+    await until('every timer to be taken back', () => clock.timers.length === 0)
+  })
+
+  test('reads no further, even if the fetch that it was given does not heed its signal', async () => {
+    let read = 0
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void =>
+      controller.enqueue(new TextEncoder().encode(read++ ? message(read) : ready(0)))
+    const headers = {'Content-Type': 'text/event-stream'}
+    const body = new ReadableStream({pull})
+    const client = createClient({
+      url: 'http://127.0.0.1:9',
+      fetch: () => Promise.resolve(new Response(body, {headers})),
+    })
+    for await (const _ of client.subscribe('news')) if (read > 10) break
+    client.close()
+    // An endless loop of microtasks would never come to this.
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(client.state.kind).toBe('closed')
   })
 })
 
@@ -322,6 +525,26 @@ describe('a token', () => {
     valid = 'nothing that is ever fetched'
     await expect(client.publish('news', 3)).rejects.toMatchObject({code: 'unauthorized', status: 401})
     expect(asked).toEqual(['first', 'refused', 'refused'])
+    client.close()
+  })
+
+  test('that can not be fetched is no refusal: it is asked for again', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({request, response}) => {
+      if (request.headers.authorization !== 'Bearer third') return answer(response, 401, {code: 'unauthorized'})
+      open(response)
+      response.write(ready(0))
+    }
+    let asked = 0
+    const client = connect(server, {
+      token() {
+        if (++asked === 2) throw new Error('the one who gives tokens is away')
+        return asked === 1 ? 'first' : 'third'
+      },
+    })
+    const seen = collect(client)
+    await until('a live stream', () => client.state.kind === 'live' || seen.error)
+    expect([seen.error, asked]).toEqual([undefined, 3])
     client.close()
   })
 
@@ -389,6 +612,37 @@ describe('a publish', () => {
     client.close()
   })
 
+  test('is given up by its signal whatever it waits for, and no node is blamed', async () => {
+    const nowhere = createClient({url: () => new Promise(() => {})})
+    await expect(nowhere.publish('news', 1, {signal: AbortSignal.timeout(10)})).rejects.toMatchObject({
+      name: 'TimeoutError',
+    })
+    const server = await Scripted.start()
+    server.onRequest = ({response}, count) => count === 1 || answer(response, 201, {id: 'aaaaaaaa-1', seq: 1})
+    const client = connect(server, {backoffMinMs: 3_600_000, backoffMaxMs: 3_600_000})
+    const abort = new AbortController()
+    const first = client.publish('news', 1, {signal: abort.signal})
+    await until('the request', () => server.requests.length === 1)
+    abort.abort()
+    await expect(first).rejects.toMatchObject({name: 'AbortError'})
+    await expect(client.publish('news', 1, {signal: abort.signal})).rejects.toMatchObject({name: 'AbortError'})
+    expect((await client.publish('news', 2)).seq).toBe(1)
+    client.close()
+  })
+
+  test('learns who else is there', async () => {
+    const [one, other] = [await Scripted.start(), await Scripted.start()]
+    one.members = other.members = [one, other].map(({url}) => ({clientUrl: url, state: 'up', connections: 1}))
+    for (const node of [one, other]) node.onRequest = ({response}) => answer(response, 201, {id: 'aaaaaaaa-1', seq: 1})
+    const client = connect(one)
+    await client.publish('news', 1)
+    await until('the members to be asked for', () => one.asked === 1)
+    one.onRequest = ({response}) => response.destroy()
+    await client.publish('news', 2)
+    expect(other.requests.length).toBe(1)
+    client.close()
+  })
+
   test.each([400, 404, 413, 415, 422])('that is refused with %i is not repeated', async (status) => {
     const server = await Scripted.start()
     server.onRequest = ({response}) => answer(response, status, {code: 'why', detail: 'Because.'})
@@ -438,5 +692,44 @@ describe('a loop', () => {
     expect(server.streams.length).toBe(1)
     await loop.return?.()
     client.close()
+  })
+
+  test('can be left while it waits, and before it has begun', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response}) => {
+      open(response)
+      response.write(ready(0))
+    }
+    const client = connect(server)
+    for (const isWaiting of [true, false]) {
+      const stream = client.subscribe('news')
+      await stream.ready
+      const loop = stream[Symbol.asyncIterator]()
+      const next = isWaiting ? loop.next() : undefined
+      expect(await loop.return?.()).toEqual({done: true, value: undefined})
+      expect((await (next ?? loop.next())).done).toBe(true)
+      await until('nothing to be open', () => client.state.kind === 'idle')
+    }
+    client.close()
+  })
+
+  test('that asks for several messages at once gets them in order', async () => {
+    const server = await Scripted.start()
+    server.onStream = ({response}) => {
+      open(response)
+      response.write(ready(0))
+    }
+    const client = connect(server)
+    const stream = client.subscribe('news')
+    await stream.ready
+    const [loop, same] = [stream[Symbol.asyncIterator](), stream[Symbol.asyncIterator]()]
+    const asked = [loop.next(), same.next(), loop.next(), loop.next()]
+    server.streams[0]?.response.write(message(1))
+    await asked[0]
+    server.streams[0]?.response.write(message(2) + message(3))
+    const [one, two, three] = await Promise.all(asked.slice(0, 3))
+    expect([one, two, three].map((result) => (result?.value as Message).seq)).toEqual([1, 2, 3])
+    client.close()
+    expect((await asked[3])?.done).toBe(true)
   })
 })

@@ -59,8 +59,8 @@ test('one that fails is left alone for longer each time, and not before it wants
 test('those that are left alone are not taken while there are others, whatever is preferred', async () => {
   const clock = new FakeClock()
   const nodes = createNodes(URLS, clock, backoff)
-  await nodes.choose()
-  nodes.avoid('http://a', 1_000)
+  clock.chances = [0]
+  nodes.failed(await nodes.choose(), 1_000)
   expect(await draws(nodes, clock)).toEqual(['http://b', 'http://c'])
   expect(await draws(nodes, clock, ['http://b'])).toEqual(['http://b'])
   expect(await draws(nodes, clock, ['http://a', 'http://unknown'])).toEqual(['http://b', 'http://c'])
@@ -90,6 +90,35 @@ test('a member that its cluster does not hear from is the last resort, and is no
   expect(await draws(nodes, clock)).toEqual(['http://b', 'http://c'])
   nodes.learn(cluster({'http://a': 9, 'http://b': 0, 'http://c': 0}, {'http://c': 'down'}))
   expect(await draws(nodes, clock)).toEqual(['http://b'])
+})
+
+test('one that wants its clients elsewhere is the last resort, until it is heard that it is up', async () => {
+  const clock = new FakeClock()
+  const nodes = createNodes(URLS, clock, backoff)
+  await nodes.choose()
+  nodes.avoid('http://a')
+  expect(await draws(nodes, clock)).toEqual(['http://b', 'http://c'])
+  nodes.learn(cluster({'http://a': 0, 'http://b': 0, 'http://c': 0}))
+  expect(await draws(nodes, clock)).toEqual(URLS)
+  // Where there is no other, it is taken at once: it may be a proxy, or be back soon.
+  const behind = createNodes('http://proxy', clock, backoff)
+  await behind.choose()
+  behind.avoid('http://proxy')
+  expect((await behind.choose()).notBefore).toBe(0)
+})
+
+test('the members are asked for at first, every five minutes, and when a node wants its clients elsewhere', async () => {
+  const clock = new FakeClock()
+  const nodes = createNodes('http://a', clock, backoff)
+  const a = await nodes.choose()
+  const asks = (): boolean[] => [nodes.served(a), nodes.served(a)]
+  expect(asks()).toEqual([true, false])
+  clock.pass(299_999)
+  expect(asks()).toEqual([false, false])
+  clock.pass(1)
+  expect(asks()).toEqual([true, false])
+  nodes.avoid('http://a')
+  expect(asks()).toEqual([true, false])
 })
 
 test('a function is asked where they are at first, and again when none can be reached', async () => {

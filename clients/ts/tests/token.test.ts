@@ -33,18 +33,38 @@ test('a clock that is wrong makes no loop: a token that seems to have expired is
   const tokens = createTokens(() => `${jwt(clock.date() / 1000 - 3_600)}${asked++}`, clock)
   const first = await tokens.get()
   expect([clock.timers, asked]).toEqual([[], 1])
-  const both = await Promise.all([tokens.refused(first), tokens.refused(first)])
-  expect([both, asked]).toEqual([[true, true], 2])
+  expect([tokens.refused(first), tokens.refused(first)]).toEqual([true, true])
+  const [one, other] = await Promise.all([tokens.get(), tokens.get()])
+  expect([one === other, asked]).toEqual([true, 2])
   // Who is refused with an old one need not fetch: there is another by now.
-  expect([await tokens.refused(first), asked]).toEqual([true, 2])
+  expect([tokens.refused(first), await tokens.get(), asked]).toEqual([true, one, 2])
 })
 
 test('a token that is no function can not be replaced, and one that is no JWT is kept', async () => {
   const clock = new FakeClock()
-  expect(await createTokens('fixed', clock).refused('fixed')).toBe(false)
+  const fixed = createTokens('fixed', clock)
+  expect([await fixed.get(), fixed.refused('fixed'), await fixed.get()]).toEqual(['fixed', false, 'fixed'])
   expect(await createTokens(undefined, clock).get()).toBe(undefined)
   const opaque = createTokens(() => 'opaque', clock)
-  expect([await opaque.get(), await opaque.refused('opaque'), clock.timers]).toEqual(['opaque', false, []])
+  expect([await opaque.get(), clock.timers]).toEqual(['opaque', []])
+})
+
+test('one that can not be replaced in time is tried again while there is time left', async () => {
+  const clock = new FakeClock()
+  const asked: string[] = []
+  const renewed: number[] = []
+  const tokens = createTokens((reason) => {
+    if (asked.push(reason) === 2) throw new Error('no network')
+    return jwt(clock.date() / 1000 + 100)
+  }, clock)
+  tokens.onRenewed = () => renewed.push(clock.now())
+  await tokens.get()
+  clock.pass(80_000)
+  await settled()
+  expect([asked, clock.timers]).toEqual([['first', 'expiring'], [16_000]])
+  clock.pass(16_000)
+  await settled()
+  expect([asked.length, renewed, clock.timers]).toEqual([3, [96_000], [80_000]])
 })
 
 test('a token that could not be fetched is asked for again', async () => {

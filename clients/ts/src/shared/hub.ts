@@ -18,6 +18,9 @@ interface Tab {
   readonly asked: Map<number, {resolve: (value: never) => void; reject: (error: Error) => void}>
 }
 
+/** For a tab to answer. It may have to ask its user. */
+const ANSWER_MS = 60_000
+
 /** The one that holds the streams for all tabs: in a shared worker, or in one of the tabs. */
 export interface Hub {
   /** Takes what a tab says. */
@@ -30,12 +33,13 @@ export function createHub(post: Post): Hub {
   const tabs = new Map<string, Tab>()
   let [feed, asked]: [Feed | undefined, number] = [undefined, 0]
 
-  /** Asks one of the tabs; if it goes away meanwhile, whoever wants to know tries again. */
+  /** Asks one of the tabs; if it goes away meanwhile, or is frozen, whoever wants to know tries again with another. */
   const ask = <T>(what: 'url' | 'token', reason?: string): Promise<T> =>
     new Promise((resolve, reject) => {
-      const [name, tab] = [...tabs].at(-1) ?? []
+      const [name, tab] = [...tabs][++asked % tabs.size] ?? []
       if (!name || !tab) throw new UnavailableError('no-way', 'there is no tab to ask')
-      tab.asked.set(++asked, {resolve, reject})
+      tab.asked.set(asked, {resolve, reject})
+      setTimeout(() => reject(new UnavailableError('no-way', 'the tab does not answer')), ANSWER_MS)
       post(name, {kind: 'ask', hub, id: asked, what, ...(reason ? {reason} : {})})
     })
 

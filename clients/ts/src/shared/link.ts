@@ -44,6 +44,8 @@ export async function link(remote: Remote, tab: string, {name, worker, signal}: 
 function linkWorker(remote: Remote, tab: string, worker: SharedWorker, otherwise: () => void): void {
   const giveUp = (): void => {
     clearTimeout(timer)
+    // In case it hears that later.
+    worker.port.postMessage({from: tab, message: {kind: 'bye'}})
     worker.port.close()
     otherwise()
   }

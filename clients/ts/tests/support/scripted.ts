@@ -18,6 +18,8 @@ export class Scripted {
   url = ''
   /** Every stream that was asked for. */
   readonly streams: Exchange[] = []
+  /** How often it was asked for the members of its cluster. */
+  asked = 0
   /** Every other request. */
   readonly requests: Exchange[] = []
   onStream: (exchange: Exchange, count: number) => void = ({response}) => open(response)
@@ -30,8 +32,10 @@ export class Scripted {
       for await (const chunk of request) body += chunk
       const exchange = {request, response, body, url: new URL(request.url ?? '', 'http://scripted')}
       if (exchange.url.pathname === '/sse') scripted.onStream(exchange, scripted.streams.push(exchange))
-      else if (exchange.url.pathname === '/cluster') answer(response, 200, {nodes: scripted.members})
-      else scripted.onRequest(exchange, scripted.requests.push(exchange))
+      else if (exchange.url.pathname === '/cluster') {
+        scripted.asked++
+        answer(response, 200, {nodes: scripted.members})
+      } else scripted.onRequest(exchange, scripted.requests.push(exchange))
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
