@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::load::message::Values;
 use crate::modes::{failover, fanout, idle, latency, publish, resume, targets, topics};
 use crate::report::Output;
-use crate::systems::{Setup, System};
+use crate::systems::{Lineup, Setup, System};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -43,8 +43,7 @@ pub(crate) fn parse() -> Invocation {
     }
     let mode = match name {
         "publish" => Mode::Publish(publish::Options {
-            setup: setup(matches),
-            systems: systems(matches, System::is_durable),
+            lineup: lineup(matches, System::is_durable),
             publishers: many(matches, "publishers"),
             batch: one(matches, "batch"),
             keys: matches.get_flag("keys"),
@@ -55,8 +54,7 @@ pub(crate) fn parse() -> Invocation {
             warm_up_seconds: one(matches, "warm-up"),
         }),
         "fanout" => Mode::Fanout(fanout::Options {
-            setup: setup(matches),
-            systems: systems(matches, System::fans_out),
+            lineup: lineup(matches, System::fans_out),
             subscribers: many(matches, "subscribers"),
             publishers: one(matches, "publishers"),
             in_flight: one(matches, "in-flight"),
@@ -66,8 +64,7 @@ pub(crate) fn parse() -> Invocation {
             warm_up_seconds: one(matches, "warm-up"),
         }),
         "latency" => Mode::Latency(latency::Options {
-            setup: setup(matches),
-            systems: systems(matches, System::fans_out),
+            lineup: lineup(matches, System::fans_out),
             subscribers: many(matches, "subscribers"),
             publishers: one(matches, "publishers"),
             rate: one(matches, "rate"),
@@ -76,14 +73,12 @@ pub(crate) fn parse() -> Invocation {
             warm_up_seconds: one(matches, "warm-up"),
         }),
         "idle" => Mode::Idle(idle::Options {
-            setup: setup(matches),
-            systems: systems(matches, System::fans_out),
+            lineup: lineup(matches, System::fans_out),
             subscribers: many(matches, "subscribers"),
             seconds: one(matches, "seconds"),
         }),
         "resume" => Mode::Resume(resume::Options {
-            setup: setup(matches),
-            systems: systems(matches, |system| system.repl_nodes().is_some()),
+            lineup: lineup(matches, |system| system.repl_nodes().is_some()),
             subscribers: many(matches, "subscribers"),
             behind: one(matches, "behind"),
             rate: one(matches, "rate"),
@@ -91,8 +86,7 @@ pub(crate) fn parse() -> Invocation {
             seconds: one(matches, "seconds"),
         }),
         "topics" => Mode::Topics(topics::Options {
-            setup: setup(matches),
-            systems: systems(matches, |system| system.repl_nodes().is_some()),
+            lineup: lineup(matches, |system| system.repl_nodes().is_some()),
             topics: many(matches, "topics"),
             history: many(matches, "history"),
             keys: many(matches, "keys"),
@@ -109,8 +103,7 @@ pub(crate) fn parse() -> Invocation {
             value_bytes: one(matches, "value-bytes"),
         }),
         _ => Mode::Targets(targets::Options {
-            setup: setup(matches),
-            systems: systems(matches, |_| true),
+            lineup: lineup(matches, |_| true),
             seconds: one(matches, "seconds"),
             battery_seconds: one(matches, "battery-seconds"),
             rounds: one(matches, "rounds"),
@@ -235,11 +228,12 @@ fn setup(matches: &ArgMatches) -> Setup {
 }
 
 /// Those that were named, or all that can do it.
-fn systems(matches: &ArgMatches, can: impl Fn(System) -> bool) -> Vec<System> {
+fn lineup(matches: &ArgMatches, can: impl Fn(System) -> bool) -> Lineup {
     let named: Vec<String> = matches.get_many("systems").expect("the argument has a default").cloned().collect();
     let all = named.iter().any(|name| name == ALL);
     let named: Vec<_> = named.iter().filter_map(|name| System::parse(name)).collect();
-    System::ALL.into_iter().filter(|system| can(*system) && (all || named.contains(system))).collect()
+    let systems = System::ALL.into_iter().filter(|system| can(*system) && (all || named.contains(system))).collect();
+    Lineup { systems, setup: setup(matches) }
 }
 
 const ALL: &str = "all";

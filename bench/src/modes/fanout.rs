@@ -1,21 +1,19 @@
 //! `fanout`: how many messages a second reach the subscribers of one topic, and what one delivery costs.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::fan::{self, Drive, Shape};
-use crate::progress::say;
+use super::measure_each;
 use crate::report::plot::{Plot, lines};
 use crate::report::{self, Report, Row, latency, ms, number, of_repl};
-use crate::systems::{Setup, System};
+use crate::systems::{Lineup, Running};
 
 /// What to measure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[serde(skip)]
-    pub(crate) setup: Setup,
-    #[serde(skip)]
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     /// One row for each of these and each system, each with servers of its own.
     pub(crate) subscribers: Vec<usize>,
     pub(crate) publishers: usize,
@@ -34,19 +32,13 @@ pub(crate) struct Found(pub(crate) fan::Found);
 
 /// Measures all of it.
 pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
-    let mut report = Report::begin("fanout", &options.setup, options.clone())?;
+    let mut report = Report::begin("fanout", &options.lineup.setup, options.clone())?;
     // By number first, so that what is compared was measured close together.
     for subscribers in &options.subscribers {
-        for system in report.present(&options.systems, &options.setup) {
-            say(format_args!("fanout: {}, {subscribers} subscribers", system.name()));
-            let measured = async {
-                let running = system.start(&options.setup, subscribers + options.publishers).await?;
-                report.version(&running);
-                fan::measure(&running, options.shape(*subscribers)).await
-            };
-            let found = measured.await.with_context(|| format!("{}, {subscribers} subscribers", system.name()));
-            report.add(system, found.map(Found))?;
-        }
+        let connections = subscribers + options.publishers;
+        let load = format!("{subscribers} subscribers");
+        let measure = async |running: &Running| fan::measure(running, options.shape(*subscribers)).await.map(Found);
+        measure_each(&mut report, &options.lineup, connections, &load, measure).await?;
     }
     Ok(report)
 }

@@ -1,23 +1,20 @@
 //! `idle`: what a subscriber costs that nothing happens for.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use super::pass;
+use super::{measure_each, pass};
 use crate::load::subscribers;
 use crate::meter::counts::{Snapshot, real};
-use crate::progress::say;
 use crate::report::plot::Plot;
 use crate::report::{self, Report, Row, number};
-use crate::systems::{Running, Setup, System};
+use crate::systems::{Lineup, Running, System};
 
 /// What to measure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[serde(skip)]
-    pub(crate) setup: Setup,
-    #[serde(skip)]
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     /// One row for each of these and each system, each with servers of its own: memory that was used once is not always
     /// given back.
     pub(crate) subscribers: Vec<usize>,
@@ -42,18 +39,11 @@ pub(crate) struct Found {
 
 /// Measures all of it.
 pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
-    let mut report = Report::begin("idle", &options.setup, options.clone())?;
+    let mut report = Report::begin("idle", &options.lineup.setup, options.clone())?;
     for subscribers in &options.subscribers {
-        for system in report.present(&options.systems, &options.setup) {
-            say(format_args!("idle: {}, {subscribers} subscribers", system.name()));
-            let measured = async {
-                let running = system.start(&options.setup, *subscribers).await?;
-                report.version(&running);
-                measure(&running, *subscribers, options.seconds).await
-            };
-            let found = measured.await.with_context(|| format!("{}, {subscribers} subscribers", system.name()));
-            report.add(system, found)?;
-        }
+        let load = format!("{subscribers} subscribers");
+        let measure = async |running: &Running| measure(running, *subscribers, options.seconds).await;
+        measure_each(&mut report, &options.lineup, *subscribers, &load, measure).await?;
     }
     Ok(report)
 }

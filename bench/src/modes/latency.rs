@@ -1,22 +1,20 @@
 //! `latency`: how long a message takes at a rate that leaves the servers time, and what a delivery costs when there is
 //! nothing to coalesce. An open loop: latencies are counted from when a message should have been sent.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::fan::{self, Drive, Shape};
-use crate::progress::say;
+use super::measure_each;
 use crate::report::plot::Plot;
 use crate::report::{self, Report, Row, latency, ms, number};
-use crate::systems::{Setup, System};
+use crate::systems::{Lineup, Running};
 
 /// What to measure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[serde(skip)]
-    pub(crate) setup: Setup,
-    #[serde(skip)]
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     pub(crate) subscribers: Vec<usize>,
     pub(crate) publishers: usize,
     /// Messages a second, of all publishers together.
@@ -32,18 +30,12 @@ pub(crate) struct Found(pub(crate) fan::Found);
 
 /// Measures all of it.
 pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
-    let mut report = Report::begin("latency", &options.setup, options.clone())?;
+    let mut report = Report::begin("latency", &options.lineup.setup, options.clone())?;
     for subscribers in &options.subscribers {
-        for system in report.present(&options.systems, &options.setup) {
-            say(format_args!("latency: {}, {subscribers} subscribers, {}/s", system.name(), options.rate));
-            let measured = async {
-                let running = system.start(&options.setup, subscribers + options.publishers).await?;
-                report.version(&running);
-                fan::measure(&running, options.shape(*subscribers)).await
-            };
-            let found = measured.await.with_context(|| format!("{}, {subscribers} subscribers", system.name()));
-            report.add(system, found.map(Found))?;
-        }
+        let connections = subscribers + options.publishers;
+        let load = format!("{subscribers} subscribers, {} messages a second", options.rate);
+        let measure = async |running: &Running| fan::measure(running, options.shape(*subscribers)).await.map(Found);
+        measure_each(&mut report, &options.lineup, connections, &load, measure).await?;
     }
     Ok(report)
 }

@@ -12,7 +12,36 @@ pub(crate) mod topics;
 
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+use serde::Serialize;
 use tokio::time::sleep;
+
+use crate::progress::say;
+use crate::report::{Report, Row};
+use crate::systems::{Lineup, Running};
+
+/// Starts each of these systems that is here, ready for so many connections, and adds to the report what is found of it
+/// under a load.
+async fn measure_each<P: Serialize, R: Row>(
+    report: &mut Report<P, R>,
+    lineup: &Lineup,
+    connections: usize,
+    load: &str,
+    measure: impl AsyncFn(&Running) -> Result<R>,
+) -> Result<()> {
+    for system in report.present(lineup) {
+        let what = format!("{}: {}, {load}", report.mode, system.name());
+        say(format_args!("{what}"));
+        let measured = async {
+            let running = system.start(&lineup.setup, connections).await?;
+            report.version(&running);
+            measure(&running).await
+        };
+        let found = measured.await.context(what);
+        report.add(system, found)?;
+    }
+    Ok(())
+}
 
 /// Lets a load go on.
 async fn pass(seconds: f64) {

@@ -1,26 +1,23 @@
 //! `publish`: how many messages a second are acknowledged, which for `repl` means durable, and what one costs.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
-use super::pass;
+use super::{measure_each, pass};
 use crate::load::message::{Clock, Values};
 use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
 use crate::meter::counts::{Snapshot, ratio, real};
 use crate::meter::histogram::Summary;
-use crate::progress::say;
 use crate::report::plot::{Plot, lines};
 use crate::report::{self, Report, Row, latency, number, of_repl};
-use crate::systems::{Running, Setup, System};
+use crate::systems::{Lineup, Running, System};
 
 /// What to measure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[serde(skip)]
-    pub(crate) setup: Setup,
-    #[serde(skip)]
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     /// One row for each of these and each system, each with servers of its own.
     pub(crate) publishers: Vec<usize>,
     /// Messages of a request.
@@ -66,18 +63,11 @@ pub(crate) struct Found {
 
 /// Measures all of it.
 pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
-    let mut report = Report::begin("publish", &options.setup, options.clone())?;
+    let mut report = Report::begin("publish", &options.lineup.setup, options.clone())?;
     for publishers in &options.publishers {
-        for system in report.present(&options.systems, &options.setup) {
-            say(format_args!("publish: {}, {publishers} publishers", system.name()));
-            let measured = async {
-                let running = system.start(&options.setup, *publishers).await?;
-                report.version(&running);
-                measure(options, &running, *publishers).await
-            };
-            let found = measured.await.with_context(|| format!("{}, {publishers} publishers", system.name()));
-            report.add(system, found)?;
-        }
+        let load = format!("{publishers} publishers");
+        let measure = async |running: &Running| measure(options, running, *publishers).await;
+        measure_each(&mut report, &options.lineup, *publishers, &load, measure).await?;
     }
     Ok(report)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::pass;
+use super::{measure_each, pass};
 use crate::load::message::{Clock, Tag, Values};
 use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
@@ -15,9 +15,8 @@ use crate::load::sequence::{Faults, Sequences};
 use crate::load::subscribers::{ensure_descriptors, source};
 use crate::meter::counts::{Snapshot, real};
 use crate::meter::histogram::{Latencies, Summary};
-use crate::progress::say;
 use crate::report::{self, Report, Row, ms, number};
-use crate::systems::{Running, Setup, System};
+use crate::systems::{Lineup, Running, System};
 use crate::wire::{Draft, Event, Outlet, Stream};
 
 /// For all of them to be served.
@@ -33,9 +32,7 @@ const BATCH: usize = 500;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[serde(skip)]
-    pub(crate) setup: Setup,
-    #[serde(skip)]
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     pub(crate) subscribers: Vec<usize>,
     /// Messages that each of them has missed.
     pub(crate) behind: usize,
@@ -70,16 +67,12 @@ pub(crate) struct Found {
 
 /// Measures all of it.
 pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
-    let mut report = Report::begin("resume", &options.setup, options.clone())?;
+    let mut report = Report::begin("resume", &options.lineup.setup, options.clone())?;
     for subscribers in &options.subscribers {
-        for system in report.present(&options.systems, &options.setup) {
-            say(format_args!("resume: {}, {subscribers} subscribers", system.name()));
-            ensure_descriptors(*subscribers)?;
-            let running = system.start(&options.setup, *subscribers + PUBLISHERS).await?;
-            report.version(&running);
-            let found = measure(options, &running, *subscribers).await;
-            report.add(system, found.with_context(|| format!("{subscribers} subscribers")))?;
-        }
+        ensure_descriptors(*subscribers)?;
+        let load = format!("{subscribers} subscribers");
+        let measure = async |running: &Running| measure(options, running, *subscribers).await;
+        measure_each(&mut report, &options.lineup, subscribers + PUBLISHERS, &load, measure).await?;
     }
     Ok(report)
 }

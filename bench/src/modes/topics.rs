@@ -5,15 +5,14 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::fan::{self, Drive, Shape};
-use super::pass;
+use super::{measure_each, pass};
 use crate::load::message::{Clock, Values};
 use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
 use crate::meter::counts::Snapshot;
-use crate::progress::say;
 use crate::report::plot::{Plot, lines};
 use crate::report::{self, Report, Row, number};
-use crate::systems::{Running, Setup, System};
+use crate::systems::{Lineup, Running, System};
 
 /// Of the batches that make what there is already.
 const BATCH: usize = 500;
@@ -22,9 +21,7 @@ const BATCH: usize = 500;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
     #[serde(skip)]
-    pub(crate) setup: Setup,
-    #[serde(skip)]
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     /// One row for each of these, in which publishers go through all topics in turn.
     pub(crate) topics: Vec<usize>,
     /// One row for each of these, in which a topic keeps so many messages.
@@ -67,7 +64,7 @@ pub(crate) struct Found {
 
 /// Measures all of it.
 pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
-    let mut report = Report::begin("topics", &options.setup, options.clone())?;
+    let mut report = Report::begin("topics", &options.lineup.setup, options.clone())?;
     let each = |growing: Growing, counts: &[usize]| counts.iter().map(|count| (growing, *count)).collect::<Vec<_>>();
     let cases = [
         each(Growing::Topics, &options.topics),
@@ -75,13 +72,10 @@ pub(crate) async fn run(options: &Options) -> Result<Report<Options, Found>> {
         each(Growing::Keys, &options.keys),
     ];
     for (growing, count) in cases.concat() {
-        for system in report.present(&options.systems, &options.setup) {
-            say(format_args!("topics: {}, {} of {count}", system.name(), growing.name()));
-            let running = system.start(&options.setup, options.publishers + options.subscribers).await?;
-            report.version(&running);
-            let found = measure(options, &running, growing, count).await;
-            report.add(system, found.with_context(|| format!("{count} {}", growing.name())))?;
-        }
+        let connections = options.publishers + options.subscribers;
+        let load = format!("{count} {}", growing.name());
+        let measure = async |running: &Running| measure(options, running, growing, count).await;
+        measure_each(&mut report, &options.lineup, connections, &load, measure).await?;
     }
     Ok(report)
 }

@@ -7,7 +7,7 @@ use super::plot::{Plot, escape};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;\
     color:#1f2328;background:#fff}table{border-collapse:collapse;font-size:13px}\
-    th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d0d7de}th:first-child,td:first-child\
+    th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid #d0d7de}th:first-child,td:first-child\
     {text-align:left}div{overflow-x:auto}pre{white-space:pre-wrap}svg{max-width:100%;height:auto}\
     @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}}";
 

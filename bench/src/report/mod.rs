@@ -18,7 +18,7 @@ use self::plot::Plot;
 use crate::meter::histogram::Summary;
 use crate::meter::machine::Machine;
 use crate::progress::say;
-use crate::systems::{Running, Setup, System};
+use crate::systems::{Lineup, Running, Setup, System};
 
 /// One line of a table.
 pub(crate) trait Row: Serialize {
@@ -78,13 +78,13 @@ impl<P: Serialize, R: Row> Report<P, R> {
     }
 
     /// Those of the systems that are here. Notes why the others are not.
-    pub(crate) fn present(&mut self, systems: &[System], setup: &Setup) -> Vec<System> {
-        for system in systems {
-            if let Some(reason) = system.absent(setup) {
+    pub(crate) fn present(&mut self, lineup: &Lineup) -> Vec<System> {
+        for system in &lineup.systems {
+            if let Some(reason) = system.absent(&lineup.setup) {
                 self.skip(*system, reason);
             }
         }
-        systems.iter().copied().filter(|system| !self.skipped.contains_key(system.name())).collect()
+        lineup.systems.iter().copied().filter(|system| !self.skipped.contains_key(system.name())).collect()
     }
 
     pub(crate) fn version(&mut self, running: &Running) {

@@ -1,6 +1,5 @@
 //! Plots as SVG: no script, no font, nothing from elsewhere; light or dark as the reader's screen is.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::report::number;
@@ -37,8 +36,8 @@ pub(crate) struct Plot {
     shape: Shape,
 }
 
-/// Points by the name of their line.
-pub(crate) type Lines = BTreeMap<String, Vec<(f64, f64)>>;
+/// Names of lines, and their points.
+pub(crate) type Lines = Vec<(String, Vec<(f64, f64)>)>;
 
 #[derive(Clone, Debug)]
 enum Shape {
@@ -58,7 +57,11 @@ enum Shape {
 pub(crate) fn lines(points: impl Iterator<Item = (impl Into<String>, f64, f64)>) -> Lines {
     let mut lines = Lines::new();
     for (name, x, y) in points.filter(|(_, x, y)| *x > 0.0 && *y > 0.0) {
-        lines.entry(name.into()).or_default().push((x, y));
+        let name = name.into();
+        match lines.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, points)) => points.push((x, y)),
+            None => lines.push((name, vec![(x, y)])),
+        }
     }
     lines
 }
@@ -114,7 +117,7 @@ impl Axis {
 }
 
 fn draw_lines(x_label: &str, y_label: &str, lines: &Lines) -> String {
-    let points = || lines.values().flatten();
+    let points = || lines.iter().flat_map(|(_, points)| points);
     let x = Axis::over(points().map(|(x, _)| *x), LEFT, WIDTH - RIGHT);
     let y = Axis::over(points().map(|(_, y)| *y), LINES_HEIGHT - BOTTOM, TOP);
     let (left, right, top, bottom) = (LEFT, WIDTH - RIGHT, TOP, LINES_HEIGHT - BOTTOM);

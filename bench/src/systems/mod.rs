@@ -58,6 +58,13 @@ pub(crate) struct Setup {
     pub(crate) peers: PathBuf,
 }
 
+/// What takes turns under a load.
+#[derive(Clone, Debug)]
+pub(crate) struct Lineup {
+    pub(crate) systems: Vec<System>,
+    pub(crate) setup: Setup,
+}
+
 /// A system that runs.
 #[derive(Debug)]
 pub(crate) struct Running {

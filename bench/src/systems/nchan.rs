@@ -29,7 +29,7 @@ pub(super) async fn start(setup: &Setup, dir: &Path) -> Result<Started> {
     server.wait_for_port(address).await?;
     let servers = vec![address];
     Ok(Started {
-        version: setup.version("nginx", "-v")?,
+        version: format!("on nginx {}", setup.version("nginx", "-v")?),
         inlet: wire::Inlet::Http(Inlet {
             servers: servers.clone(),
             path: "/publish/bench".to_owned(),

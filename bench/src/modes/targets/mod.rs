@@ -14,7 +14,7 @@ use self::judge::Target;
 use super::{failover, fanout, idle, latency, publish, resume, topics};
 use crate::progress::say;
 use crate::report::{Output, Report, page};
-use crate::systems::{Setup, System};
+use crate::systems::{Lineup, System};
 
 /// Of fan-outs: what browsers are sent.
 const VALUE_BYTES: usize = 150;
@@ -29,8 +29,7 @@ const IN_FLIGHT: usize = 256;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) setup: Setup,
-    pub(crate) systems: Vec<System>,
+    pub(crate) lineup: Lineup,
     /// Of each load.
     pub(crate) seconds: f64,
     /// Of each battery of the thesis.
@@ -87,8 +86,7 @@ impl Findings {
             counts
         };
         let fan = |subscribers: &[usize]| fanout::Options {
-            setup: options.setup.clone(),
-            systems: options.those(System::fans_out),
+            lineup: options.those(System::fans_out),
             subscribers: each(subscribers),
             publishers: PUBLISHERS,
             in_flight: IN_FLIGHT,
@@ -97,22 +95,18 @@ impl Findings {
             seconds: options.seconds,
             warm_up_seconds: options.seconds.min(1.0),
         };
-        let repl = || vec![System::Repl];
-        let without = |left_out: System| move |system: System| system.fans_out() && system != left_out;
-        let one_node = options.those(without(System::Repl3));
+        let repl = || options.those(|system| system == System::Repl);
+        let one_node = options.those(|system| system.fans_out() && system != System::Repl3);
 
         say(format_args!("1 of 11: saturated fan-out"));
-        let saturated =
-            fanout::run(&fanout::Options { systems: one_node.clone(), ..fan(&[100, 1_000, 2_000]) }).await?;
+        let saturated = fanout::run(&fanout::Options { lineup: one_node.clone(), ..fan(&[100, 1_000, 2_000]) }).await?;
         say(format_args!("2 of 11: the same with fewer messages in flight"));
-        let narrow =
-            fanout::run(&fanout::Options { systems: one_node.clone(), in_flight: 16, ..fan(&[1_000]) }).await?;
+        let narrow = fanout::run(&fanout::Options { lineup: one_node.clone(), in_flight: 16, ..fan(&[1_000]) }).await?;
         say(format_args!("3 of 11: the same from 100 subscribers to as many as a node may have"));
-        let wide = fanout::run(&fanout::Options { systems: repl(), ..fan(&[100, 1_000, 10_000, 19_000]) }).await?;
+        let wide = fanout::run(&fanout::Options { lineup: repl(), ..fan(&[100, 1_000, 10_000, 19_000]) }).await?;
         say(format_args!("4 of 11: paced"));
         let paced = latency::Options {
-            setup: options.setup.clone(),
-            systems: one_node.clone(),
+            lineup: one_node.clone(),
             subscribers: vec![of(1_000)],
             publishers: 8,
             rate: 20.0,
@@ -122,19 +116,13 @@ impl Findings {
         };
         let paced = latency::run(&paced).await?;
         say(format_args!("5 of 11: idle"));
-        let idle = idle::Options {
-            setup: options.setup.clone(),
-            systems: one_node,
-            subscribers: vec![of(10_000)],
-            seconds: options.seconds.min(2.0),
-        };
-        let most = idle::run(&idle::Options { systems: repl(), subscribers: vec![of(19_000)], ..idle.clone() }).await?;
+        let idle = idle::Options { lineup: one_node, subscribers: vec![of(10_000)], seconds: options.seconds.min(2.0) };
+        let most = idle::run(&idle::Options { lineup: repl(), subscribers: vec![of(19_000)], ..idle.clone() }).await?;
         let mut idle = idle::run(&idle).await?;
         idle.rows.extend(most.rows);
         say(format_args!("6 of 11: durable publishes"));
         let durable = publish::Options {
-            setup: options.setup.clone(),
-            systems: options.those(System::is_durable),
+            lineup: options.those(System::is_durable),
             publishers: each(&[1, 64, 256]),
             batch: 1,
             keys: false,
@@ -146,13 +134,12 @@ impl Findings {
         };
         let publish = publish::run(&durable).await?;
         say(format_args!("7 of 11: the same in batches"));
-        let systems = options.those(|system| system.repl_nodes().is_some());
+        let lineup = options.those(|system| system.repl_nodes().is_some());
         let batches =
-            publish::run(&publish::Options { systems, publishers: vec![of(64)], batch: 64, ..durable }).await?;
+            publish::run(&publish::Options { lineup, publishers: vec![of(64)], batch: 64, ..durable }).await?;
         say(format_args!("8 of 11: as there is more of everything"));
         let topics = topics::Options {
-            setup: options.setup.clone(),
-            systems: repl(),
+            lineup: repl(),
             topics: each(&[1, 1_000, 100_000]),
             history: each(&[1_000, 1_000_000]),
             keys: each(&[100, 100_000]),
@@ -166,8 +153,7 @@ impl Findings {
         let topics = topics::run(&topics).await?;
         say(format_args!("9 of 11: a reconnect storm"));
         let resume = resume::Options {
-            setup: options.setup.clone(),
-            systems: repl(),
+            lineup: repl(),
             subscribers: vec![of(10_000)],
             behind: of(1_000),
             rate: 200.0,
@@ -177,12 +163,12 @@ impl Findings {
         let resume = resume::run(&resume).await?;
         say(format_args!("10 of 11: the death of leaders"));
         let failover =
-            failover::Options { setup: options.setup.clone(), rounds: options.rounds, value_bytes: VALUE_BYTES };
+            failover::Options { setup: options.lineup.setup.clone(), rounds: options.rounds, value_bytes: VALUE_BYTES };
         let failover = failover::run(&failover).await?;
         say(format_args!("11 of 11: the batteries of the thesis"));
         let demos = [System::Repl, System::Node, System::NodeRedis, System::NodeRepl];
         let batteries = fanout::Options {
-            systems: options.those(|system| demos.contains(&system)),
+            lineup: options.those(|system| demos.contains(&system)),
             seconds: options.battery_seconds,
             ..fan(&[50, 100, 500, 1_000, 2_000])
         };
@@ -255,7 +241,8 @@ impl Options {
         (count / self.divide).max(1)
     }
 
-    fn those(&self, can: impl Fn(System) -> bool) -> Vec<System> {
-        self.systems.iter().copied().filter(|system| can(*system)).collect()
+    fn those(&self, can: impl Fn(System) -> bool) -> Lineup {
+        let systems = self.lineup.systems.iter().copied().filter(|system| can(*system)).collect();
+        Lineup { systems, setup: self.lineup.setup.clone() }
     }
 }
