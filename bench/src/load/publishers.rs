@@ -171,7 +171,9 @@ async fn publish(
         let error = match request(load, number, &draft, &mut connection).await {
             Outcome::Acknowledged => {
                 tally.acknowledged += count;
-                tally.last.iter_mut().skip(number).take(1).for_each(|last| *last = sent);
+                if let Some(last) = tally.last.get_mut(number) {
+                    *last = sent;
+                }
                 shared.acknowledged.fetch_add(count, Ordering::Relaxed);
                 if shared.measuring.load(Ordering::Relaxed) {
                     tally.latencies.record(load.clock.now_us().saturating_sub(due_us));

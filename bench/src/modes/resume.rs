@@ -22,6 +22,10 @@ use crate::wire::{Draft, Event, Outlet, Stream};
 /// For all of them to be served.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// A stream that is closed before it is live is opened again after this long, and so often.
+const PAUSE_SECONDS: f64 = 0.1;
+const AGAIN_MAX: u64 = 100;
+
 /// Connections that publish meanwhile.
 const PUBLISHERS: usize = 16;
 
@@ -61,6 +65,8 @@ pub(crate) struct Found {
     /// The same, during the storm.
     pub(crate) ack: Summary,
     faults: Faults,
+    /// Streams that were closed before they were live, and opened again.
+    again: u64,
     refused: u64,
     unknown: u64,
 }
@@ -95,27 +101,28 @@ async fn measure(options: &Options, running: &Running, count: usize) -> Result<F
         history.publish(&draft).await.stored()?;
     }
 
-    let calm = publish(options, running)?;
+    let calm = publish(options, running).await?;
     pass(options.seconds).await;
     let calm = calm.stop().await?;
 
-    let storm = publish(options, running)?;
+    let storm = publish(options, running).await?;
     let before = Snapshot::take(running).await?;
     let began = Instant::now();
-    let outlet = cluster.outlet("missed").after(&cursor);
+    let outlet = cluster.outlet("missed");
     let mut streams = JoinSet::new();
     for number in 0..count {
-        streams.spawn(come_back(outlet.clone(), number, values.clone(), options.behind));
+        streams.spawn(come_back(outlet.clone(), number, cursor.clone(), values.clone(), options.behind));
     }
-    let (mut each, mut faults) = (Latencies::new(), Faults::default());
+    let (mut each, mut faults, mut again) = (Latencies::new(), Faults::default(), 0);
     // They stay, as they would.
     let mut open = Vec::with_capacity(count);
     let all = async {
         while let Some(stream) = streams.join_next().await {
-            let (stream, took, found) = stream.context("a reader panicked")??;
-            each.record(u64::try_from(took.as_micros())?);
-            faults += found;
-            open.push(stream);
+            let found = stream.context("a reader panicked")??;
+            each.record(u64::try_from(found.took.as_micros())?);
+            faults += found.faults;
+            again += found.again;
+            open.push(found.stream);
         }
         anyhow::Ok(())
     };
@@ -138,13 +145,14 @@ async fn measure(options: &Options, running: &Running, count: usize) -> Result<F
         calm_ack: calm.latencies.summary(),
         ack: storm.latencies.summary(),
         faults,
+        again,
         refused: calm.refused + storm.refused,
         unknown: calm.unknown + storm.unknown,
     })
 }
 
-/// Publishes to a topic that nobody reads, and notes how long that takes.
-fn publish(options: &Options, running: &Running) -> Result<Publishers> {
+/// Publishes to a topic that nobody reads, and notes how long that takes once all publishers are connected.
+async fn publish(options: &Options, running: &Running) -> Result<Publishers> {
     let load = Publishers::start(Load {
         inlet: running.inlet.clone(),
         publishers: PUBLISHERS,
@@ -155,25 +163,53 @@ fn publish(options: &Options, running: &Running) -> Result<Publishers> {
         clock: Clock::start(),
         pace: Pace::Rate(options.rate),
     })?;
+    while load.acknowledged() < 2 * PUBLISHERS as u64 {
+        pass(0.01).await;
+    }
     load.measure(true);
     Ok(load)
 }
 
-/// Connects, and reads all that was missed. Answers how long that took and what was wrong with it.
-async fn come_back(outlet: Outlet, number: usize, values: Values, behind: usize) -> Result<(Stream, Duration, Faults)> {
+/// What one of them saw.
+struct Return {
+    stream: Stream,
+    took: Duration,
+    faults: Faults,
+    /// How often it had to connect again, as an `EventSource` does by itself.
+    again: u64,
+}
+
+/// Connects, and reads all that was missed.
+async fn come_back(outlet: Outlet, number: usize, cursor: String, values: Values, behind: usize) -> Result<Return> {
     let began = Instant::now();
-    let mut stream = outlet.open(source(number)?, number).await?;
-    let mut sequences = Sequences::new(1);
-    stream
-        .until_live(|event| {
+    let (mut sequences, mut last, mut again) = (Sequences::new(1), cursor, 0);
+    loop {
+        let mut stream = outlet.after(&last).open(source(number)?, number).await?;
+        let read = stream.until_live(|event| {
             let Event::Message(lines) = event else { return };
             match values.tag(lines) {
                 Some(tag) => sequences.see(tag),
                 None => sequences.damaged(),
             }
-        })
-        .await?;
-    Ok((stream, began.elapsed(), sequences.faults(&[behind as u64])))
+            if let Some(id) = id(lines) {
+                id.clone_into(&mut last);
+            }
+        });
+        match read.await {
+            Ok(()) => {
+                return Ok(Return { stream, took: began.elapsed(), faults: sequences.faults(&[behind as u64]), again });
+            }
+            Err(error) if again == AGAIN_MAX => return Err(error.context("it was turned away too often")),
+            Err(_) => again += 1,
+        }
+        pass(PAUSE_SECONDS).await;
+    }
+}
+
+/// The id of an event.
+fn id(lines: &[u8]) -> Option<&str> {
+    let lines = lines.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| line.strip_prefix(b"id: ")).find_map(|id| str::from_utf8(id).ok())
 }
 
 impl Row for Found {
@@ -188,6 +224,7 @@ impl Row for Found {
         "calm ack p99 ms",
         "ack p50 ms",
         "ack p99 ms",
+        "connects again",
         "server cores",
         "load cores",
     ];
@@ -201,9 +238,8 @@ impl Row for Found {
             self.server_us_per_message,
         ];
         let latencies = [self.calm_ack.p50_us, self.calm_ack.p99_us, self.ack.p50_us, self.ack.p99_us];
-        let end = [self.server_cores, self.load_cores];
-        let start = start.into_iter().chain(figures.map(number));
-        start.chain(latencies.map(ms)).chain(end.map(number)).collect()
+        let end = [self.again.to_string(), number(self.server_cores), number(self.load_cores)];
+        start.into_iter().chain(figures.map(number)).chain(latencies.map(ms)).chain(end).collect()
     }
 
     fn wrong(&self) -> Option<String> {

@@ -9,7 +9,7 @@ use super::{measure_each, pass};
 use crate::load::message::{Clock, Values};
 use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
-use crate::meter::counts::Snapshot;
+use crate::meter::counts::{Snapshot, real};
 use crate::report::plot::{Plot, lines};
 use crate::report::{self, Report, Row, number};
 use crate::systems::{Lineup, Running, System};
@@ -126,7 +126,7 @@ async fn measure(options: &Options, running: &Running, growing: Growing, count: 
         publishes_per_second: interval.per_second(published),
         server_us_per_publish: interval.server_us_per(published),
         server_us_per_delivery: fan.as_ref().map(|fan| fan.server_us_per_delivery),
-        pss_mib: crate::meter::counts::real(running.memory()?.pss_kib) / 1024.0,
+        pss_mib: real(running.memory()?.pss_kib) / 1024.0,
         refused: tally.refused,
         unknown: tally.unknown,
         wrong: fan.and_then(|fan| fan.wrong()),

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::plot::Plot;
+use crate::meter::counts::real;
 use crate::meter::histogram::Summary;
 use crate::meter::machine::Machine;
 use crate::progress::say;
@@ -247,7 +248,7 @@ fn grouped(text: &str) -> String {
 
 /// Microseconds as milliseconds.
 pub(crate) fn ms(us: u64) -> String {
-    number(crate::meter::counts::real(us) / 1_000.0)
+    number(real(us) / 1_000.0)
 }
 
 /// Median, 99th percentile and maximum in milliseconds.

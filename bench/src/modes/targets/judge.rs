@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Findings, Options};
+use crate::meter::counts::real;
 use crate::modes::topics::Growing;
 use crate::modes::{fan, publish};
 use crate::report::{Table, count, number};
@@ -186,7 +187,7 @@ fn storm(found: &Findings) -> Vec<Target> {
 fn batteries(found: &Findings, of: impl Fn(usize) -> usize) -> Vec<Target> {
     let batteries = THESIS.map(|(subscribers, publishes, cores)| {
         let rows = found.batteries.rows.iter().map(|row| &row.0);
-        let deliveries = publishes * crate::meter::counts::real(subscribers as u64) / cores;
+        let deliveries = publishes * real(subscribers as u64) / cores;
         let ours = per_cpu_second(rows, System::Repl, of(subscribers));
         let what = format!("battery of {} subscribers: deliveries / CPU-s, against the thesis", count(subscribers));
         Target::new(what, over(ours, Some(deliveries)), Bound::AtLeast(3.0), " ×")
@@ -213,7 +214,7 @@ fn dearest(costs: &[f64]) -> Option<f64> {
 }
 
 fn ms(us: u64) -> f64 {
-    crate::meter::counts::real(us) / 1_000.0
+    real(us) / 1_000.0
 }
 
 impl Target {
