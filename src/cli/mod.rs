@@ -1,7 +1,7 @@
 //! The command line: what `repl` understands, and what it prints.
 //!
-//! It turns words into [`Settings`](crate::config::Settings), starts the server, and tells people how it went. It
-//! decides nothing about the server itself. Standard output is for what was asked for; the log and errors go to
+//! It turns words into [`Settings`](crate::config::Settings), starts the server, and tells people how it went; `repl
+//! cluster` speaks to one that runs. It decides nothing about the server itself. Standard output is for what was asked for; the log and errors go to
 //! standard error.
 
 mod banner;

@@ -98,9 +98,9 @@ settings! {
     }
     Setting::HIDDEN => {
         /// How often a leader tells the others that it is there.
-        heartbeat: Duration = Value("80ms"), from "10ms";
+        heartbeat: Duration = Value("60ms"), from "10ms";
         /// A node that hears from no leader for about twice to three times as long calls an election.
-        election_timeout: Duration = Value("240ms"), from "30ms";
+        election_timeout: Duration = Value("200ms"), from "30ms";
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A node enters in three steps, each of which may be repeated: it is allotted an id, which it writes down before it
 //! does anything else; it announces where it is reached, and becomes a learner; once it has caught up, the leader makes
-//! it a voter, as long as there are fewer than [`VOTERS_MAX`].
+//! it a voter, as long as there are fewer than [`VOTERS_MAX`]. One that has left the membership has departed, and is never
+//! let in again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -25,12 +25,12 @@ pub struct Timing {
 }
 
 impl Default for Timing {
-    /// A dead leader is replaced within about 0.7 s; a node may stall for 0.4 s without consequence.
+    /// A dead leader is replaced within about 0.6 s; a node may stall for 0.3 s without consequence.
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(80),
-            election_min: Duration::from_millis(240),
-            election_max: Duration::from_millis(384),
+            heartbeat: Duration::from_millis(60),
+            election_min: Duration::from_millis(120),
+            election_max: Duration::from_millis(320),
         }
     }
 }

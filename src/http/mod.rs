@@ -9,6 +9,7 @@
 //!   messages, and each route its own.
 //! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
 //! - [`Api`] answers requests; [`serve()`] takes them from a listener. Tests need only the first.
+//! - Nothing here changes the cluster, but for [`serve_admin`], which has a listener of its own.
 
 mod activity;
 mod admin;

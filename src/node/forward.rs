@@ -27,8 +27,9 @@ const REQUEST_COMMANDS_MAX: usize = 1024;
 /// Commands waiting to be forwarded. Beyond this, whoever writes waits.
 const QUEUE_MAX: usize = 16 * 1024;
 
-/// For a node that no longer leads to answer what it proposed while it did.
-const ANSWER_AFTER_LEADING: Duration = Duration::from_secs(1);
+/// For a node that no longer leads to answer what it proposed while it did. Its successor commits that first of all. A node
+/// that is gone never answers, and then this is what an election costs on top.
+const ANSWER_AFTER_LEADING: Duration = Duration::from_millis(400);
 
 /// A command and who waits for it.
 struct Waiting {

@@ -258,7 +258,9 @@ fn node_settings(
         secret,
         timing: Timing {
             heartbeat: settings.heartbeat,
-            election_min: settings.election_timeout,
+            // What is waited before an election is the second, and then at random between the two: far apart, so that two
+            // nodes seldom stand at once, and no longer than a cluster has to be without a leader.
+            election_min: settings.election_timeout * 3 / 5,
             election_max: settings.election_timeout * 8 / 5,
         },
         key_window: KeyWindow {

@@ -13,6 +13,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod drain;
+mod failover;
 mod golden;
 mod lifecycle;
 mod membership;

@@ -150,6 +150,27 @@ describe('a cluster of three', () => {
     await until('the last message', () => seen.at(-1)?.id === publisher.stored.at(-1)?.id)
     expect(seen.map(brief)).toEqual(publisher.stored)
   })
+
+  test('is followed from node to node as each sends its streams elsewhere, without a pause', async () => {
+    const nodes = await startNodes('--auto-create', '--drain-window', '3s')
+    const client = startClient(urls(nodes))
+    const [seen, states]: [Message[], ConnectionState['kind'][]] = [[], []]
+    client.onState(({kind}) => states.push(kind))
+    await client.subscribe({match: 'orders:*'}, (message) => seen.push(message)).ready
+    const publisher = new Publisher(startClient(urls(nodes)), TOPICS, 0)
+    const at = (): string => (client.state.kind === 'live' ? client.state.url : '')
+    for (let hop = 0; hop < 2; hop++) {
+      const [node, count] = [nodes.find(({url}) => url === at()) as Broker, publisher.stored.length]
+      await node.stop()
+      await until('a stream elsewhere', () => at() !== '' && at() !== node.url)
+      await node.run()
+      await until('the publisher to go on', () => publisher.stored.length > count + 10)
+    }
+    await publisher.stop()
+    await until('the last message', () => seen.at(-1)?.id === publisher.stored.at(-1)?.id)
+    expect(seen.map(brief)).toEqual(publisher.stored)
+    expect(states).not.toContain('offline')
+  })
 })
 
 describe('a node', () => {

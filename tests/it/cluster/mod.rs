@@ -6,6 +6,7 @@
 
 mod client;
 mod door;
+mod network;
 mod node;
 mod patience;
 mod publisher;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::client::{Client, Message, View};
 pub(crate) use self::door::Door;
+pub(crate) use self::network::Network;
 pub(crate) use self::node::Node;
 pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
 pub(crate) use self::publisher::Publisher;
@@ -36,6 +38,8 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     arguments: Vec<String>,
     directory: TempDir,
+    /// Where the nodes are, if not all in the network of this machine.
+    network: Option<Network>,
 }
 
 impl Cluster {
@@ -48,7 +52,7 @@ impl Cluster {
     pub(crate) fn without_nodes(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { nodes: Vec::new(), client: Client::new(), arguments, directory }
+        Self { nodes: Vec::new(), client: Client::new(), arguments, directory, network: None }
     }
 
     /// A cluster whose nodes have these arguments.
@@ -60,6 +64,32 @@ impl Cluster {
         }
         cluster.all_see(&format!("{size} voters"), |view| view.voters() == size && view.leader.is_some()).await;
         cluster
+    }
+
+    /// A cluster of so many voters, each in a network namespace of its own. None, after saying why, where there can't be
+    /// one.
+    pub(crate) async fn in_namespaces(size: usize) -> Option<Self> {
+        let network = Network::new(size)?;
+        let mut cluster = Self::without_nodes(&["--insecure"]);
+        let secret = cluster.path("secret");
+        fs::write(&secret, "a secret that is long enough").expect("written");
+        let secret = secret.to_str().expect("a path of ASCII");
+        for node in 0..size {
+            let (listen, peer_listen, founder) = (network.clients(node), network.peers(node), network.peers(0));
+            let form: &[&str] = if node == 0 { &["--bootstrap"] } else { &["--join", &founder] };
+            let places = ["--listen", &listen, "--peer-listen", &peer_listen, "--cluster-secret-file", secret];
+            cluster.prepare(&[&places, form].concat());
+            cluster.nodes[node].set_namespace(network.namespace(node));
+            cluster.nodes[node].start().await;
+        }
+        cluster.network = Some(network);
+        cluster.all_see(&format!("{size} voters"), |view| view.voters() == size && view.leader.is_some()).await;
+        Some(cluster)
+    }
+
+    /// The wires between the nodes of [`Self::in_namespaces`].
+    pub(crate) fn network(&self) -> &Network {
+        self.network.as_ref().expect("it has one of its own")
     }
 
     /// Starts one more node with these arguments besides those of all. Answers its number.

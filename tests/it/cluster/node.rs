@@ -19,6 +19,8 @@ const TAIL_LINES: usize = 60;
 pub(crate) struct Node {
     directory: PathBuf,
     arguments: Vec<String>,
+    /// The network namespace it runs in; that of the tests unless there is one.
+    namespace: Option<String>,
     /// Set while files can't grow beyond a few megabytes: to who writes them the disk is full.
     limited: bool,
     child: Option<Child>,
@@ -42,7 +44,7 @@ impl Node {
     pub(crate) fn new(directory: &Path, arguments: &[&str]) -> Self {
         fs::create_dir_all(directory).expect("a directory");
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { directory: directory.to_owned(), arguments, limited: false, child: None, started: None }
+        Self { directory: directory.to_owned(), arguments, namespace: None, limited: false, child: None, started: None }
     }
 
     /// Starts the process. At first its ports are free ones, from then on the same as before.
@@ -63,11 +65,14 @@ impl Node {
             ("--drain-window", "1s".as_ref()),
         ];
         let program = env!("CARGO_BIN_EXE_repl");
-        let mut command = Command::new(if self.limited { "sh" } else { program });
-        if self.limited {
-            // Without the signal, the write fails.
-            command.args(["-c", r#"trap "" XFSZ; ulimit -f 4000; exec "$0" "$@""#, program]);
-        }
+        // Each of the wrappers becomes what it wraps.
+        let namespace = self.namespace.iter().flat_map(|namespace| ["ip", "netns", "exec", namespace]);
+        // Without the signal, the write fails.
+        let limit =
+            ["sh", "-c", r#"trap "" XFSZ; ulimit -f 4000; exec "$0" "$@""#].into_iter().filter(|_| self.limited);
+        let mut words = namespace.chain(limit).chain([program]);
+        let mut command = Command::new(words.next().expect("the program at least"));
+        command.args(words);
         command.env_clear();
         for (flag, value) in defaults {
             if !self.arguments.iter().any(|argument| argument == flag) {
@@ -158,6 +163,11 @@ impl Node {
     pub(crate) fn wipe(&self) {
         assert!(self.child.is_none(), "it runs");
         fs::remove_dir_all(self.data_dir()).expect("it had data");
+    }
+
+    /// From the next start on it runs in this network namespace.
+    pub(crate) fn set_namespace(&mut self, namespace: String) {
+        self.namespace = Some(namespace);
     }
 
     /// Replaces the arguments of the next start.
