@@ -108,7 +108,7 @@ async fn a_cluster_that_is_restarted_node_by_node_under_load_loses_nothing() {
         .collect();
     for node in [0, 1, 2] {
         for publisher in &mut publishers {
-            publisher.publishes(50).await;
+            publisher.publishes(20).await;
         }
         assert_eq!(cluster.nodes[node].stop().await, Some(0));
         cluster.nodes[node].start().await;
@@ -116,7 +116,7 @@ async fn a_cluster_that_is_restarted_node_by_node_under_load_loses_nothing() {
     }
     let mut acknowledged = Vec::new();
     for mut publisher in publishers {
-        publisher.publishes(50).await;
+        publisher.publishes(20).await;
         acknowledged.extend(publisher.stop().await);
     }
     acknowledged.sort_by_key(|message| message.seq);
