@@ -1,14 +1,14 @@
 import {createClient, type Client, type ConnectionState, type Message, type PlainOptions} from '../../src/index.js'
 import type {Scripted} from './scripted.js'
 
-/** A client of the scripted server that is quick about everything. */
+/** A client of the scripted server that comes back quickly, and bears the silence of a machine that is busy. */
 export function connect(server: Scripted, options: Partial<PlainOptions> = {}): Client & {states: ConnectionState[]} {
   const client = createClient({
     url: server.url,
     backoffMinMs: 1,
     backoffMaxMs: 20,
-    keepAliveMs: 1_000,
-    answerMs: 2_000,
+    keepAliveMs: 60_000,
+    answerMs: 60_000,
     ...options,
   })
   const states: ConnectionState[] = []
