@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -115,6 +115,10 @@ const WONDER_AFTER: Duration = Duration::from_millis(500);
 /// For everything to end after the engine has stopped: the last checkpoint, mostly.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Connections that wait to be accepted; the kernel allows no more than `net.core.somaxconn`. When a node dies, its
+/// subscribers come to the others all at once, and whoever finds no room tries again after 1, 3, 7 … seconds.
+const BACKLOG: u32 = u16::MAX as u32;
+
 /// Runs a node until `stop`. Calls `ready` once it serves.
 ///
 /// # Errors
@@ -131,8 +135,8 @@ pub async fn run(
         path: settings.data_dir.clone(),
         source,
     })?;
-    let (clients, listen) = bind(settings.listen, Port::Clients).await?;
-    let (peers, peer_listen) = bind(settings.peer_listen_address(), Port::Peers).await?;
+    let (clients, listen) = bind(settings.listen, Port::Clients)?;
+    let (peers, peer_listen) = bind(settings.peer_listen_address(), Port::Peers)?;
     let member = Member {
         peer: settings.peer_address(peer_listen),
         client: settings.client_url(listen),
@@ -222,11 +226,19 @@ fn socket_hint(error: &io::Error) -> &'static str {
     }
 }
 
-async fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
+fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
     let error = |source| ServerError::Listen { address, port, source };
-    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let listener = listener(address).map_err(error)?;
     let bound = listener.local_addr().map_err(error)?;
     Ok((listener, bound))
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    // A restart doesn't wait for the connections of the process before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn http_options(settings: &Settings, listen: SocketAddr) -> Result<http::Options, ServerError> {
