@@ -116,7 +116,9 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
     stream.url = url
     stream.preferred = []
     stream.isOutdated = false
-    become({kind: 'connecting', attempt: attempts++})
+    // It is that from the beginning.
+    if (attempts > 0 || stream.state.kind !== 'connecting') become({kind: 'connecting', attempt: attempts})
+    attempts++
     connection = connect(context, url, begin(), token, sink(served))
     try {
       await connection.ended

@@ -216,6 +216,11 @@ export const scenarios: Record<string, Scenario> = {
     client.subscribe('ten', () => {}, {signal: abort.signal})
     await subscription.ready
     await eventually('a live stream', () => client.state.kind === 'live')
+    // What lasts no longer than a tick is not told.
+    same(
+      states.filter((kind) => kind !== 'catching-up'),
+      ['connecting', 'live'],
+    )
     abort.abort()
     subscription.unsubscribe()
     await eventually('nothing to do', () => client.state.kind === 'idle')
