@@ -33,7 +33,7 @@ failover: ## Take the leader away in six ways, 100 times each, and show how long
 	REPL_FAILOVER_ROUNDS=$${REPL_FAILOVER_ROUNDS:-100} $(CARGO) test --release --locked --test it failover -- --test-threads 1
 
 client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScript client, and check its sequence
-	REPL_CLIENT_KILLS=100 clients/ts/run tests/cluster.test.ts
+	CLIENT_KILLS=100 clients/ts/run tests/cluster.test.ts
 
 golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
 	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet

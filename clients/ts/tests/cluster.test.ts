@@ -6,7 +6,7 @@ import {Chromium, isMissing} from './support/chromium.js'
 import {Balancer, currentTest, startNode, startNodes, until, type Broker} from './support/cluster.js'
 
 /** Kills in the long test: `make client-chaos` asks for more. */
-const KILLS = Number(process.env['REPL_CLIENT_KILLS'] ?? 10)
+const KILLS = Number(process.env['CLIENT_KILLS'] ?? 10)
 const TOPICS = Array.from({length: 20}, (_, n) => `orders:${n}`)
 
 const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
