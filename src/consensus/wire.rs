@@ -11,7 +11,7 @@ use thiserror::Error;
 pub(crate) use super::codec::{CodecError, decode, encode};
 use super::types::{LogId, Member, SnapshotMeta, TypeConfig, Vote};
 use crate::domain::{LogIndex, NodeId};
-use crate::state::Outcome;
+use crate::state::{Digest, Holding, Outcome, TopicId};
 
 /// The numbers of the requests. Never reused for another meaning.
 pub(crate) mod kind {
@@ -29,6 +29,7 @@ pub(crate) mod kind {
     pub(crate) const COMMITTED: u8 = 12;
     pub(crate) const IDENTIFY: u8 = 13;
     pub(crate) const ORDER: u8 = 14;
+    pub(crate) const INSPECT: u8 = 15;
 }
 
 /// Everything of an append request but its entries.
@@ -114,6 +115,33 @@ pub(crate) enum ProposeRefused {
     Unknown,
     /// Nothing was proposed: the node is stopping.
     Stopping,
+}
+
+/// Asks a node what it holds, or held at a mark, once it has applied that.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Inspect {
+    /// The entry of the mark.
+    pub(crate) entry: LogIndex,
+    pub(crate) part: Part,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Part {
+    /// The digest of everything.
+    Whole,
+    /// That of each topic.
+    Topics,
+    /// The messages of a topic, up to the mark.
+    Messages { topic: TopicId },
+}
+
+/// The answer; none if the node doesn't remember the mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Inspected {
+    Whole(Digest),
+    Topics(Vec<(TopicId, Digest)>),
+    Messages(Holding),
 }
 
 /// An empty node asks to be let in.

@@ -180,6 +180,12 @@ impl NewMessage {
 }
 
 impl Fingerprint {
+    /// The bits.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     fn of(value: &JsonText, headers: &Headers, kind: Option<&EventType>) -> Self {
         let mut hash = Sha256::new();
         // None of the three holds a line feed, so the separator is unambiguous.

@@ -10,7 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,9 @@ use tracing::warn;
 use super::body::Json;
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{Api, App, Code, Problem, cluster, health, metrics};
-use crate::domain::NodeId;
-use crate::node::Order;
+use crate::domain::{NodeId, Position};
+use crate::state::Digest;
+use crate::node::{Difference, Order, Verification};
 
 /// For an order to be carried out: a change of the membership that meets an election still comes to its end.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +38,7 @@ fn routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/cluster", get(cluster::get))
         .route("/cluster/leader", post(transfer))
+        .route("/cluster/verify", post(verify))
         .route("/cluster/nodes/{node}", delete(remove))
         .route("/cluster/nodes/{node}/promote", post(promote))
         .route("/cluster/nodes/{node}/drain", post(drain))
@@ -66,6 +68,56 @@ impl FromParameters for RemoveQuery {
     fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
         Ok(Self { force: parameters.parsed("force", "`true` or `false`")?.unwrap_or(false) })
     }
+}
+
+/// What the nodes hold.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VerificationBody {
+    /// The entry of the log at which they were compared.
+    entry: u64,
+    nodes: Vec<DigestBody>,
+    /// Whether every node answered, and all hold the same.
+    equal: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<DifferenceBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct DigestBody {
+    id: NodeId,
+    /// Null if it did not answer in time.
+    digest: Option<String>,
+}
+
+/// Where two nodes differ first.
+#[derive(Debug, Serialize)]
+struct DifferenceBody {
+    nodes: [NodeId; 2],
+    /// Null if it is none, or one that is gone.
+    topic: Option<String>,
+    /// Of a message; null if they differ in something else.
+    position: Option<u64>,
+}
+
+impl From<Verification> for VerificationBody {
+    fn from(Verification { entry, nodes, difference }: Verification) -> Self {
+        let equal = difference.is_none() && nodes.iter().all(|(_, digest)| digest.is_some());
+        let digest = |(id, digest): (NodeId, Option<Digest>)| DigestBody {
+            id,
+            digest: digest.map(|digest| format!("{:016x}", digest.get())),
+        };
+        let difference = difference.map(|Difference { nodes, topic, position }| DifferenceBody {
+            nodes,
+            topic: topic.map(|topic| topic.as_str().to_owned()),
+            position: position.map(Position::get),
+        });
+        Self { entry: entry.get(), nodes: nodes.into_iter().map(digest).collect(), equal, difference }
+    }
+}
+
+async fn verify(State(app): State<Arc<App>>) -> Result<Json<VerificationBody>, Problem> {
+    Ok(Json(app.node.verify(Instant::now() + ORDER_TIMEOUT).await?.into()))
 }
 
 async fn transfer(

@@ -17,6 +17,7 @@ mod order;
 mod settings;
 mod status;
 mod stream;
+mod verify;
 mod write;
 
 use std::sync::{Arc, OnceLock};
@@ -33,6 +34,7 @@ pub use self::settings::{Connections, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
 pub use self::stream::{NotServing, Start, Stream, StreamRequest};
+pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
 pub use crate::consensus::{

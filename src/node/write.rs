@@ -122,7 +122,12 @@ impl Node {
 
     /// Has a command done, and applied here. Only one that is `repeatable` is proposed again after an attempt that may
     /// have been successful.
-    async fn write(&self, command: &Command, repeatable: bool, deadline: Instant) -> Result<Reply, WriteError> {
+    pub(super) async fn write(
+        &self,
+        command: &Command,
+        repeatable: bool,
+        deadline: Instant,
+    ) -> Result<Reply, WriteError> {
         let started = Instant::now();
         let unknown = || WriteError::Unknown { waited: started.elapsed() };
         let encoded = command.encode();

@@ -104,6 +104,10 @@ async fn answer(node: &Node, lane: Lane, kind: u8, payload: &Bytes, deadline: In
             Some(wire::encode(&node.consensus().announce(announce).await))
         }
         (_, kind::ORDER) => Some(wire::encode(&node.carry_out(wire::decode(payload).ok()?).await)),
+        (_, kind::INSPECT) => {
+            let inspected = timeout_at(deadline, node.inspect(wire::decode(payload).ok()?)).await.ok()?;
+            Some(wire::encode(&inspected))
+        }
         (_, kind::COMMITTED) => Some(wire::encode(&node.consensus().confirmed().await)),
         (_, kind::STATUS) => Some(wire::encode(&node.status())),
         (_, kind) => node.consensus().answer(kind, payload).await,

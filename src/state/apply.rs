@@ -55,6 +55,10 @@ impl Machine {
                 Ok(Reply::NodeAllotted(self.last_node))
             }
             Command::Tick => Ok(Reply::Ticked),
+            Command::Mark => {
+                self.mark();
+                Ok(Reply::Marked { entry: self.applied })
+            }
         }
     }
 

@@ -60,7 +60,7 @@ impl Machine {
         self.payloads.changed_bytes()
     }
 
-    fn meta(&self) -> MetaRow {
+    pub(super) fn meta(&self) -> MetaRow {
         MetaRow {
             applied: self.applied,
             time: self.time,
@@ -75,7 +75,8 @@ impl Machine {
     }
 }
 
-fn row(topic: &Topic) -> TopicRow {
+/// A topic as its row has it.
+pub(super) fn row(topic: &Topic) -> TopicRow {
     let (seqs, keys) = (topic.retained.numbers(), topic.keys.remembered());
     TopicRow {
         name: topic.name.clone(),
@@ -87,8 +88,10 @@ fn row(topic: &Topic) -> TopicRow {
         first_seq: Seq::new(seqs.start),
         next_seq: Seq::new(seqs.end),
         bytes: topic.bytes,
+        messages: topic.digest,
         first_key: keys.start,
         next_key: keys.end,
+        keys: topic.keys.digest(),
         due: topic.due,
     }
 }

@@ -9,7 +9,7 @@ use super::codec::{self, CodecError};
 use crate::domain::{NewMessage, Retention, RetentionChange, TopicName};
 
 /// The version that the bytes of commands and entries start with.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// One change of the state. New variants go to the end and raise the version of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub enum Command {
     AllotNode,
     /// Does nothing by itself. Its entry moves the log's time, so that what is too old goes.
     Tick,
+    /// Has each node note the digest of its state, so that nodes can be compared at this entry.
+    Mark,
 }
 
 /// How long idempotency keys are remembered. The leader's settings, which travel in each entry: so they are the same on

@@ -85,6 +85,7 @@ mod tests {
                 Command::Publish { topic, messages: vec![message], create: None },
                 Command::AllotNode,
                 Command::Tick,
+                Command::Mark,
             ],
         }
     }
@@ -108,20 +109,21 @@ mod tests {
         assert_eq!(Entry::join(time, key_window, &travelled), entry().encode());
     }
 
-    /// The bytes of version 2. If this fails, logs on disk can no longer be read: raise the version.
+    /// The bytes of version 3. If this fails, logs on disk can no longer be read: raise the version.
     #[test]
-    fn version_2_keeps_its_bytes() {
+    fn version_3_keeps_its_bytes() {
         assert_eq!(
             hex(&entry().encode()),
             concat!(
-                "02e807c0cf240704",
+                "03e807c0cf240705",
                 "00086f72646572733a31000000e80780808008",
                 "80a305",
                 "03086f72646572733a3101035b315d027b7d0001016b",
                 "db77acc8f384a99366be185f5892ca21",
                 "00",
                 "04",
-                "05"
+                "05",
+                "06"
             )
         );
     }

@@ -138,7 +138,7 @@ impl Machine {
         let mut page = Page::default();
         let mut bytes = 0;
         for (topic, kept) in messages {
-            bytes += kept.size_bytes;
+            bytes += kept.size_bytes();
             if !page.slots.is_empty() && (page.slots.len() >= limit.messages || bytes > limit.bytes) {
                 page.more = true;
                 break;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::KeyWindow;
+use super::digest::Digest;
 use super::expiry::{expires_at, is_expired};
 use super::outcome::Published;
 use super::queue::Queue;
@@ -26,6 +27,12 @@ impl KeyRecord {
         Self { key: Arc::new(key), fingerprint, position, seq, created_at }
     }
 
+    fn digest(&self) -> Digest {
+        let Self { key, fingerprint, position, seq, created_at } = self;
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(key.as_str().as_bytes()), fingerprint.as_bytes());
+        Digest::of([checksum.into(), position.get(), seq.get(), created_at.as_millis()])
+    }
+
     /// The answer to a repeated publish.
     pub(super) fn repeated(&self) -> Published {
         let Self { position, seq, created_at, .. } = *self;
@@ -38,6 +45,8 @@ impl KeyRecord {
 pub(super) struct Keys {
     records: Queue<KeyRecord>,
     numbers: BTreeMap<Arc<IdempotencyKey>, u64>,
+    /// Of the records.
+    digest: Digest,
     /// The numbers whose rows the store has, or will have when the checkpoint under way is written.
     stored: Range<u64>,
 }
@@ -51,12 +60,22 @@ pub(super) struct KeyChanges {
 
 impl Keys {
     pub(super) fn starting_at(first: u64) -> Self {
-        Self { records: Queue::starting_at(first), numbers: BTreeMap::new(), stored: first..first }
+        Self {
+            records: Queue::starting_at(first),
+            numbers: BTreeMap::new(),
+            digest: Digest::default(),
+            stored: first..first,
+        }
     }
 
     /// The numbers of the keys that are remembered.
     pub(super) fn remembered(&self) -> Range<u64> {
         self.records.numbers()
+    }
+
+    /// Of what is remembered.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The numbers that have rows.
@@ -73,6 +92,7 @@ impl Keys {
 
     pub(super) fn remember(&mut self, record: KeyRecord) {
         let key = Arc::clone(&record.key);
+        self.digest.add(record.digest());
         let number = self.records.push(record);
         self.numbers.insert(key, number);
     }
@@ -98,6 +118,7 @@ impl Keys {
     fn forget_oldest(&mut self) {
         let number = self.remembered().start;
         let Some(record) = self.records.pop() else { return };
+        self.digest.remove(record.digest());
         // The key may have come again after it was too old, under a new number.
         if self.numbers.get(&record.key) == Some(&number) {
             self.numbers.remove(&record.key);

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use super::mark::Marks;
 use super::payloads::Payloads;
 use super::tombstones::Tombstones;
 use super::topic::{TopicId, TopicInfo};
@@ -18,6 +19,7 @@ pub struct Machine {
     pub(super) topics: Topics,
     pub(super) payloads: Payloads,
     pub(super) tombstones: Tombstones,
+    pub(super) marks: Marks,
 }
 
 impl Machine {
@@ -35,6 +37,7 @@ impl Machine {
             topics: Topics::new(TopicId::new(1)),
             payloads: Payloads::default(),
             tombstones: Tombstones::default(),
+            marks: Marks::default(),
         }
     }
 

@@ -8,7 +8,7 @@
 //! # What is kept where
 //!
 //! All of it is in memory but for the payloads of older messages. Every topic has an index of the messages it retains
-//! (position, time, size: 24 bytes each), so that evicting is exact and needs no I/O. Payloads live in *generations*: the
+//! (position, time, size, checksum: 24 bytes each), so that evicting is exact and needs no I/O. Payloads live in *generations*: the
 //! current one takes what is published now; [`Machine::begin_checkpoint`] freezes it, its owner writes the rows of the
 //! [`Checkpoint`] to a store without holding up `apply`, and [`Machine::end_checkpoint`] forgets the frozen payloads.
 //! From then on a [`Slot`] says under which row the store has them. A message that left retention before the freeze is
@@ -33,12 +33,14 @@ mod apply;
 mod checkpoint;
 mod codec;
 mod command;
+mod digest;
 mod entry;
 mod expiry;
 mod history;
 mod hole;
 mod keys;
 mod machine;
+mod mark;
 mod outcome;
 mod payloads;
 mod queue;
@@ -53,11 +55,13 @@ mod topics;
 pub use checkpoint::Checkpoint;
 pub use codec::CodecError;
 pub use command::{Command, EncodedCommand, KeyWindow};
+pub use digest::Digest;
 pub use entry::Entry;
 pub use expiry::EXPIRY_STEPS_PER_ENTRY_MAX;
 pub use history::{HistoryRange, Page, PageLimit, Slot};
 pub use hole::{Hole, Missed};
 pub use machine::Machine;
+pub use mark::{Holding, Mark};
 pub use outcome::{Event, Outcome, Published, Refusal, Reply, decode_outcome, encode_outcome};
 pub use restore::{Contradiction, RestoreError};
 pub use tombstones::TOMBSTONES_MAX;

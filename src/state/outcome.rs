@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::codec::{self, CodecError};
 use super::topic::TopicInfo;
-use crate::domain::{Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
+use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
 
 /// The version that the bytes of outcomes start with.
 const VERSION: u8 = 1;
@@ -32,6 +32,11 @@ pub enum Reply {
     NodeAllotted(NodeId),
     /// The log's time has moved.
     Ticked,
+    /// Each node that has applied this entry can tell its digest.
+    Marked {
+        /// The entry.
+        entry: LogIndex,
+    },
 }
 
 /// What the cluster adds to a message when it stores it. With the [`crate::domain::NewMessage`] it makes the

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::Machine;
 use super::codec::{self, CodecError};
 use super::keys::{KeyRecord, Keys};
+use super::mark::Marks;
 use super::payloads::Payloads;
 use super::queue::Queue;
 use super::rows::{self, MetaRow, RowKey, TopicRow};
@@ -182,12 +183,13 @@ impl Rebuilding {
         for (id, Rebuilt { topic, row }) in rebuilt {
             let messages_match = topic.next_seq() == row.next_seq
                 && topic.bytes == row.bytes
+                && topic.digest == row.messages
                 && topic.last_message == row.last_message
                 && row.last_message <= meta.position;
             if !messages_match {
                 return Err(Contradiction::Messages(id));
             }
-            if topic.keys.remembered().end != row.next_key {
+            if topic.keys.remembered().end != row.next_key || topic.keys.digest() != row.keys {
                 return Err(Contradiction::Keys(id));
             }
             if !topics.insert(topic) {
@@ -209,6 +211,7 @@ impl Rebuilding {
             topics,
             payloads: Payloads::stored_up_to(meta.position),
             tombstones,
+            marks: Marks::default(),
         })
     }
 }

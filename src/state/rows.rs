@@ -18,13 +18,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
+use super::digest::Digest;
 use super::keys::KeyRecord;
 use super::tombstones::End;
 use super::topic::{Evicted, TopicId};
 use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
 
 /// The version of the rows' format. It stands in the meta row and holds for all of them.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// Rows whose keys start with this byte belong to consensus: its last applied id and membership, which must change
 /// together with the state. [`super::Machine::restore`] passes over them.
@@ -156,7 +157,9 @@ pub(super) struct TopicRow {
     pub(super) first_seq: Seq,
     pub(super) next_seq: Seq,
     pub(super) bytes: u64,
+    pub(super) messages: Digest,
     pub(super) first_key: u64,
     pub(super) next_key: u64,
+    pub(super) keys: Digest,
     pub(super) due: Option<Timestamp>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::KeyWindow;
+use super::digest::{self, Digest};
 use super::expiry::{expires_at, is_expired};
 use super::keys::{KeyRecord, Keys};
 use super::payloads::Payloads;
@@ -61,12 +62,31 @@ pub struct TopicInfo {
 pub(super) struct Kept {
     pub(super) position: Position,
     pub(super) created_at: Timestamp,
-    pub(super) size_bytes: u64,
+    size_bytes: u32,
+    /// Of the payload, so that the message can leave the digest without being read.
+    checksum: u32,
 }
 
 impl Kept {
     pub(super) fn of(message: &Message) -> Self {
-        Self { position: message.position, created_at: message.created_at, size_bytes: message.size_bytes() as u64 }
+        Self {
+            position: message.position,
+            created_at: message.created_at,
+            size_bytes: u32::try_from(message.size_bytes()).expect("a record of the log is far below 4 GiB"),
+            checksum: digest::checksum(message),
+        }
+    }
+
+    /// What it counts towards a topic's retention.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes.into()
+    }
+
+    /// The message itself: its seq follows from its place.
+    pub(super) fn digest(&self) -> Digest {
+        let Self { position, created_at, size_bytes, checksum } = *self;
+        let payload = u64::from(size_bytes) << 32 | u64::from(checksum);
+        Digest::of([position.get(), created_at.as_millis(), payload])
     }
 }
 
@@ -91,6 +111,8 @@ pub(super) struct Topic {
     /// Numbered by seq.
     pub(super) retained: Queue<Kept>,
     pub(super) bytes: u64,
+    /// Of the retained messages.
+    pub(super) digest: Digest,
     pub(super) keys: Keys,
     /// Its place in [`super::expiry::Due`].
     pub(super) due: Option<Timestamp>,
@@ -119,6 +141,7 @@ impl Topic {
             last_message: Position::ZERO,
             retained: Queue::starting_at(Self::SEQ_FIRST),
             bytes: 0,
+            digest: Digest::default(),
             keys: Keys::starting_at(0),
             due: None,
             changed: false,
@@ -167,7 +190,8 @@ impl Topic {
     /// Adds a message to the index.
     pub(super) fn retain(&mut self, kept: Kept) {
         self.last_message = kept.position;
-        self.bytes += kept.size_bytes;
+        self.bytes += kept.size_bytes();
+        self.digest.add(kept.digest());
         self.retained.push(kept);
     }
 
@@ -204,7 +228,8 @@ impl Topic {
 
     fn evict_oldest(&mut self, payloads: &mut Payloads) {
         let Some(kept) = self.retained.pop() else { return };
-        self.bytes -= kept.size_bytes;
+        self.bytes -= kept.size_bytes();
+        self.digest.remove(kept.digest());
         self.evicted = Evicted { position: kept.position, created_at: kept.created_at };
         payloads.evict(self.id, kept.position);
     }

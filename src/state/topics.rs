@@ -47,6 +47,15 @@ impl Topics {
         self.by_id.get(self.ids.get(name)?)
     }
 
+    pub(super) fn by_id(&self, id: TopicId) -> Option<&Topic> {
+        self.by_id.get(&id)
+    }
+
+    /// In the order of their ids.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Topic> {
+        self.by_id.values()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }

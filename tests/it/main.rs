@@ -12,6 +12,7 @@ mod administration;
 mod chaos;
 mod cli;
 mod cluster;
+mod digest;
 mod drain;
 mod failover;
 mod golden;

@@ -49,6 +49,7 @@ pub(super) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("status").about("Show the nodes and how they fare").arg(output))
+        .subcommand(Command::new("verify").about("Compare what all nodes hold, at one entry of the log"))
         .subcommand(
             Command::new("add")
                 .about("Tell how to start one more node: nodes join by themselves")
@@ -109,6 +110,7 @@ fn carry_out(
     let status = || admin.get("/cluster");
     Ok(match (name, node()) {
         ("add", _) => table::how_to_join(&status()?.json, is_set("learner")),
+        ("verify", _) => table::verdict(&admin.post("/cluster/verify", &json!({}))?.json)?,
         ("promote", Some(node)) => {
             admin.post(&format!("/cluster/nodes/{node}/promote"), &json!({}))?;
             format!("node {node} votes\n")

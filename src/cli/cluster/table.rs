@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use anyhow::bail;
 use serde_json::Value;
 
 use super::admin::member;
@@ -52,6 +53,34 @@ fn outlook(nodes: &[Value]) -> String {
         Some(0) => format!("{up} of {} voters are up; without one of them nothing is written", voters.len()),
         Some(spare) => format!("{up} of {} voters are up; writes go on without {spare} of them", voters.len()),
     }
+}
+
+/// Whether all nodes hold the same.
+///
+/// # Errors
+/// They don't, or it is not known of all of them; the error says what is.
+pub(super) fn verdict(verification: &Value) -> anyhow::Result<String> {
+    let nodes = nodes(verification);
+    let entry = member(verification, "entry");
+    let mut text = String::new();
+    for node in nodes {
+        let digest = member(node, "digest");
+        let digest = digest.as_str().unwrap_or("not compared: it does not answer, or is far behind");
+        let _ = writeln!(text, "node {}  {digest}", member(node, "id"));
+    }
+    let difference = member(verification, "difference");
+    if let Some([one, other]) = member(difference, "nodes").as_array().map(Vec::as_slice) {
+        let place = match (member(difference, "topic"), member(difference, "position")) {
+            (Value::Null, _) => "in no topic that is still there".to_owned(),
+            (topic, Value::Null) => format!("first in the settings, the keys or evicted messages of topic {topic}"),
+            (topic, position) => format!("first in topic {topic}, at position {position}"),
+        };
+        bail!("nodes {one} and {other} don't hold the same at entry {entry}: they differ {place}\n{text}");
+    }
+    if member(verification, "equal") == &Value::Bool(true) {
+        return Ok(format!("all nodes hold the same at entry {entry}\n{text}"));
+    }
+    bail!("not all nodes could be compared at entry {entry}\n{text}")
 }
 
 /// How to start one more node of this cluster.

@@ -216,6 +216,12 @@ proptest! {
             }
             prop_assert_eq!(stopping.machine.next_expiry(), straight.machine.next_expiry());
         }
+        let mark = Entry { time: Timestamp::default(), key_window: KeyWindow::default(), commands: vec![Command::Mark] };
+        straight.apply(&mark);
+        stopping.apply(&mark);
+        let entry = straight.machine.applied();
+        prop_assert!(straight.machine.marked(entry).is_some());
+        prop_assert_eq!(stopping.machine.marked(entry), straight.machine.marked(entry));
         prop_assert_eq!(rows_after_checkpoint(stopping), rows_after_checkpoint(straight));
     }
 

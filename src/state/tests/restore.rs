@@ -78,10 +78,10 @@ fn no_row_can_be_there_twice() {
 #[test]
 fn another_version_is_named() {
     let mut rows = rows();
-    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 3;
-    let error = restore(rows).expect_err("version 3");
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 4;
+    let error = restore(rows).expect_err("version 4");
     let RestoreError::Row { source, .. } = error else { panic!("{error}") };
-    assert_eq!(source, CodecError::Version { found: 3, expected: 2 });
+    assert_eq!(source, CodecError::Version { found: 4, expected: 3 });
 }
 
 #[test]
@@ -114,4 +114,19 @@ proptest! {
             drop(restore(rows));
         }
     }
+}
+
+#[test]
+fn what_was_replaced_by_something_else_of_its_kind_is_noticed() {
+    let replaced = |kind: u8, from: &[u8], to: &[u8]| {
+        let mut rows = rows();
+        let (_, value) = rows.iter_mut().find(|(key, _)| key[0] == kind).expect("there is one");
+        let at = value.windows(from.len()).position(|window| window == from).expect("it is in there");
+        value[at..at + from.len()].copy_from_slice(to);
+        restore(rows).expect_err("of the same length, and readable")
+    };
+    let error = replaced(3, b"\x011\x02{}", b"\x017\x02{}");
+    assert!(matches!(error, RestoreError::Contradiction(Contradiction::Messages(_))), "{error}");
+    let error = replaced(4, b"\x011", b"\x017");
+    assert!(matches!(error, RestoreError::Contradiction(Contradiction::Keys(_))), "{error}");
 }

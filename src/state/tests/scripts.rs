@@ -279,6 +279,7 @@ fn describe_outcome(outcome: &Outcome) -> String {
             format!("published: {}", published.iter().map(describe_published).collect::<Vec<_>>().join(", "))
         }
         Ok(Reply::NodeAllotted(node)) => format!("allotted node {node}"),
+        Ok(Reply::Marked { entry }) => format!("marked {entry}"),
         Ok(Reply::Ticked) => "ticked".into(),
         Err(Refusal::TopicExists { existing }) => format!(
             "refused: the topic exists with {} messages, {} bytes, {} s",

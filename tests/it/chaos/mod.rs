@@ -167,6 +167,8 @@ async fn run(mut cluster: Cluster, messages: usize, troubles: &[Trouble]) {
         let kept = kept(&cluster, node).await;
         story.nodes.insert(cluster.url(node).to_owned(), kept);
     }
+    // What nobody reads counts, too: keys, tombstones, settings.
+    cluster.nodes[0].ordered(&["verify"]).await;
     let faults = check(&story);
     assert!(faults.is_empty(), "{} faults, among them {:#?}", faults.len(), &faults[..faults.len().min(10)]);
 }
