@@ -7,7 +7,9 @@ use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
 const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl --bootstrap [OPTIONS]          the first node of a cluster
        repl --join <HOST[:PORT]> [OPTIONS] one more node of a cluster
-       repl cluster <COMMAND>              look at a cluster and change it";
+       repl cluster <COMMAND>              look at a cluster and change it
+       repl backup <COMMAND>               save, check and restore all that a cluster has
+       repl recover --force-new-cluster    go on with one node where the majority is lost";
 
 const AFTER_HELP: &str = "\
 Settings:
@@ -38,6 +40,8 @@ pub(super) fn command() -> Command {
         .after_help(AFTER_HELP)
         .max_term_width(120)
         .subcommand(super::cluster::command())
+        .subcommand(super::backup::command())
+        .subcommand(super::recover::command())
         .disable_help_subcommand(true)
         .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
 }

@@ -4,10 +4,13 @@
 //! cluster` speaks to one that runs. It decides nothing about the server itself. Standard output is for what was asked for; the log and errors go to
 //! standard error.
 
+mod admin;
+mod backup;
 mod banner;
 mod cluster;
 mod command;
 mod ready_file;
+mod recover;
 mod report;
 mod serve;
 mod signal;
@@ -18,6 +21,7 @@ use std::process::ExitCode;
 
 pub use banner::banner;
 
+use self::admin::AdminError;
 use crate::config::ConfigError;
 use crate::server::{Expelled, ServerError};
 
@@ -25,6 +29,8 @@ use crate::server::{Expelled, ServerError};
 const FAILED: u8 = 1;
 /// The cluster has removed the node. A service manager must not start it again.
 const REMOVED: u8 = 3;
+/// No node answers at its socket.
+const UNREACHABLE: u8 = 4;
 /// What was said on the command line, in the environment or in the file can't be used. As clap has it.
 const MISUSED: u8 = 2;
 
@@ -41,18 +47,27 @@ pub fn run(
             return if error.use_stderr() { MISUSED.into() } else { ExitCode::SUCCESS };
         }
     };
-    if let Some(("cluster", matches)) = matches.subcommand() {
-        return cluster::run(matches, environment);
-    }
-    match serve::serve(&matches, environment) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match matches.subcommand() {
+        Some(("cluster", matches)) => cluster::run(matches, environment),
+        Some(("backup", matches)) => backup::run(matches, environment),
+        Some(("recover", matches)) => recover::run(matches, environment),
+        _ => serve::serve(&matches, environment).map(|()| String::new()),
+    };
+    match done {
+        Ok(text) => {
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let misused = error.is::<ConfigError>();
             let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
-            match error.downcast_ref() {
-                Some(ServerError::Expelled(Expelled::Removed)) => REMOVED,
-                _ if misused => MISUSED,
-                _ => FAILED,
+            let removed = matches!(error.downcast_ref(), Some(ServerError::Expelled(Expelled::Removed)));
+            let unreachable = matches!(error.downcast_ref(), Some(AdminError::Unreachable { .. }));
+            match () {
+                () if removed => REMOVED,
+                () if unreachable => UNREACHABLE,
+                () if misused => MISUSED,
+                () => FAILED,
             }
             .into()
         }

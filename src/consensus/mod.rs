@@ -31,6 +31,7 @@ mod peers;
 mod proposer;
 mod receive;
 mod recovery;
+mod refound;
 mod replica;
 mod snapshot;
 mod state_machine;
@@ -65,6 +66,7 @@ pub use self::peers::Peers;
 pub use self::proposer::ProposeError;
 use self::proposer::Proposer;
 pub use self::recovery::{Recovered, RecoveryError, recover};
+pub use self::refound::{Contents, RefoundError, Refounded, contents, force_alone, restore};
 pub use self::replica::{Progress, Replica};
 use self::snapshot::Exports;
 pub use self::snapshot::SnapshotError;
@@ -302,13 +304,31 @@ impl Consensus {
 
     /// A snapshot for a node that has lost its store, and has purged its log up to `purged`.
     async fn offer_snapshot(&self, purged: Option<LogId>) -> Result<Offer, SnapshotError> {
-        let Inner { raft, replica, exports, .. } = &*self.inner;
-        if replica.stored().applied < purged && replica.read_state(|state| state.applied) >= purged {
-            // By way of Raft, so that the node stops if its store can't be written.
-            let _ = raft.trigger().snapshot().await;
-            let _ = raft.wait(Some(CHECKPOINT_TIMEOUT)).metrics(|now| now.snapshot >= purged, "a checkpoint").await;
+        let Inner { replica, exports, .. } = &*self.inner;
+        if replica.read_state(|state| state.applied) >= purged {
+            self.checkpoint(purged).await;
         }
         exports.offer(replica, purged).await
+    }
+
+    /// All that is applied here, in a file that has no name.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub async fn back_up(&self) -> Result<std::fs::File, SnapshotError> {
+        let Inner { replica, exports, .. } = &*self.inner;
+        self.checkpoint(replica.read_state(|state| state.applied)).await;
+        exports.unnamed(replica).await
+    }
+
+    /// Sees to it that the store holds that, which is applied. By way of Raft, so that the node stops if its store can't
+    /// be written.
+    async fn checkpoint(&self, least: Option<LogId>) {
+        let Inner { raft, replica, .. } = &*self.inner;
+        if replica.stored().applied < least {
+            let _ = raft.trigger().snapshot().await;
+            let _ = raft.wait(Some(CHECKPOINT_TIMEOUT)).metrics(|now| now.snapshot >= least, "a checkpoint").await;
+        }
     }
 
     /// Why the engine has stopped for good, if it has by itself.

@@ -22,7 +22,7 @@ use super::types::{LogId, SnapshotMeta};
 use super::wire::{Offer, ReadSnapshot, SnapshotPiece, kind};
 use crate::rpc::{CallError, Peer};
 use crate::state::{self, Machine, RestoreError, rows};
-use crate::storage::{self, Store, StoreError};
+use crate::storage::{self, Row, Store, StoreError};
 
 /// In bytes. A piece takes well under its deadline on a slow link, and its copy is all the memory a transfer needs.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -123,6 +123,21 @@ impl Exports {
         Ok(offer)
     }
 
+    /// What the store holds, in a file of its own that is gone when it is closed: whoever reads it takes as long as they
+    /// like, and neither checkpoints nor followers wait.
+    pub(super) async fn unnamed(&self, replica: &Replica) -> Result<std::fs::File, SnapshotError> {
+        let _alone = self.exporting.lock().await;
+        let _move = replica.begin_move().await;
+        let (store, path) = (replica.store(), self.dir.join("backup"));
+        let export = tokio::task::spawn_blocking(move || {
+            store.export(&path)?;
+            let file = std::fs::File::open(&path)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        });
+        export.await.expect("an export never panics")
+    }
+
     pub(super) async fn read(&self, request: &ReadSnapshot) -> io::Result<SnapshotPiece> {
         let path = match self.current.lock().expect(LOCK).as_ref() {
             Some((offer, path)) if offer.digest == request.digest => path.clone(),
@@ -204,16 +219,26 @@ pub(super) fn import(store: &Store, file: &Path) -> Result<(Store, Machine, Stor
 
 /// Reads the machine and what Raft wants to know from a store.
 pub(super) fn load(store: &Store) -> Result<(Machine, Stored), SnapshotError> {
-    let stored = match store.get(&[rows::RESERVED_CONSENSUS])? {
-        Some(row) => codec::decode(&row)?,
-        // A store without rows is that of a node that has not applied anything.
-        None => return Ok((Machine::new(), Stored::default())),
-    };
-    let machine = Machine::restore(store.all()).map_err(|error| match error {
+    read(store.all())
+}
+
+/// Reads the machine and what Raft wants to know from all rows. A store without rows is that of a node that has not
+/// applied anything.
+pub(super) fn read(rows: impl Iterator<Item = Result<Row, StoreError>>) -> Result<(Machine, Stored), SnapshotError> {
+    let mut own_row = None;
+    let rows = rows.inspect(|row| {
+        if let Ok((key, value)) = row
+            && *key == [rows::RESERVED_CONSENSUS]
+        {
+            own_row = Some(value.clone());
+        }
+    });
+    let machine = Machine::restore(rows).map_err(|error| match error {
         RestoreError::Read(error) => SnapshotError::Store(error),
         RestoreError::Row { source: source @ state::CodecError::Version { .. }, .. } => SnapshotError::Version(source),
         error => SnapshotError::Rows(error.to_string()),
     })?;
+    let stored = own_row.map(|row| codec::decode(&row)).transpose()?.unwrap_or_default();
     Ok((machine, stored))
 }
 

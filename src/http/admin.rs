@@ -3,14 +3,21 @@
 //! The same bodies and problems as on the clients' port. Any node takes any order; what the leader has to do goes on to
 //! it from here.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::Response;
 use axum::routing::{delete, get, post};
+use bytes::BytesMut;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +27,8 @@ use super::body::Json;
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{Api, App, Code, Problem, cluster, health, metrics};
 use crate::domain::{NodeId, Position};
-use crate::state::Digest;
 use crate::node::{Difference, Order, Verification};
+use crate::state::Digest;
 
 /// For an order to be carried out: a change of the membership that meets an election still comes to its end.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +49,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/cluster/nodes/{node}", delete(remove))
         .route("/cluster/nodes/{node}/promote", post(promote))
         .route("/cluster/nodes/{node}/drain", post(drain))
+        .route("/backup", get(backup))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::page))
@@ -118,6 +126,22 @@ impl From<Verification> for VerificationBody {
 
 async fn verify(State(app): State<Arc<App>>) -> Result<Json<VerificationBody>, Problem> {
     Ok(Json(app.node.verify(Instant::now() + ORDER_TIMEOUT).await?.into()))
+}
+
+/// Bytes of a backup in memory at a time.
+const BACKUP_PIECE_BYTES: usize = 256 * 1024;
+
+async fn backup(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let file = app.node.back_up().await.map_err(|error| Problem::internal(&error))?;
+    let bytes = file.metadata().await.map_err(|error| Problem::internal(&error))?.len();
+    let pieces = stream::try_unfold(file, async |mut file| {
+        let mut piece = BytesMut::with_capacity(BACKUP_PIECE_BYTES);
+        file.read_buf(&mut piece).await?;
+        io::Result::Ok((!piece.is_empty()).then(|| (piece.freeze(), file)))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+    Ok(response)
 }
 
 async fn transfer(

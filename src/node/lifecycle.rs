@@ -311,7 +311,7 @@ impl Node {
 }
 
 /// Whether there is nothing in a directory, or no directory.
-fn is_empty(dir: &Path) -> bool {
+pub(super) fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
 }
 

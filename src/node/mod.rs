@@ -14,6 +14,7 @@ mod forward;
 mod history;
 mod lifecycle;
 mod order;
+mod refound;
 mod settings;
 mod status;
 mod stream;
@@ -30,6 +31,7 @@ use self::forward::Forwarder;
 pub use self::history::{HistoryError, HistoryPage, HistoryQuery, ReadError};
 pub use self::lifecycle::{NodeError, NotReady};
 pub use self::order::OrderError;
+pub use self::refound::{DisasterError, force_new_cluster, restore_backup};
 pub use self::settings::{Connections, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
@@ -38,7 +40,8 @@ pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
 pub use crate::consensus::{
-    CheckpointOptions, Expelled, Fault, Member, Order, OrderRefused, Role, StartError, Timing, VOTERS_MAX,
+    CheckpointOptions, Contents, Expelled, Fault, Member, Order, OrderRefused, RefoundError, Refounded, Role,
+    SnapshotError, StartError, Timing, VOTERS_MAX, contents as backup_contents,
 };
 use crate::consensus::{Consensus, Leadership};
 use crate::domain::{Epoch, Position, Timestamp, TopicName};

@@ -28,8 +28,10 @@ use self::collector::NodeCollector;
 pub use self::started::Started;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError};
-pub use crate::node::Expelled;
 use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, StartError, Timing};
+pub use crate::node::{
+    Contents, DisasterError, Expelled, RefoundError, Refounded, backup_contents, force_new_cluster, restore_backup,
+};
 use crate::peer;
 use crate::rpc::{Secret, SecretError};
 use crate::state::KeyWindow;

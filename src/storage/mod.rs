@@ -10,4 +10,6 @@ mod store;
 
 pub use data_dir::{DataDir, DataDirError, Identity};
 pub use log::{Log, LogError, LogFailure, LogMetrics, LogOptions, LogState};
-pub use store::{Change, Export, KEY_BYTES_MAX, Row, Rows, Store, StoreError, VALUE_BYTES_MAX, verify_export};
+pub use store::{
+    Change, Export, KEY_BYTES_MAX, Row, Rows, Store, StoreError, VALUE_BYTES_MAX, exported_rows, verify_export,
+};

@@ -13,6 +13,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod digest;
+mod disaster;
 mod drain;
 mod failover;
 mod golden;

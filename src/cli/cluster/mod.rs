@@ -5,23 +5,18 @@
 //! (`--join`) and are allotted an id, so there is nothing that could be registered wrong, and nothing to undo if the
 //! node never comes. `repl cluster add` tells how to start one.
 
-mod admin;
 mod table;
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
-use self::admin::{Admin, AdminError, Answer, member};
-use super::{FAILED, MISUSED, command, report};
-use crate::config::{self, ConfigError};
-
-/// No node answers at the socket.
-const UNREACHABLE: u8 = 4;
+use super::admin::{Admin, Answer, member};
+use super::command;
+use crate::config;
 
 const AFTER_HELP: &str = "\
 It speaks to one node, through the socket in its data directory: --data-dir says which. Any node takes any order.
@@ -74,33 +69,13 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// Does what `matches` ask for.
+/// Does what `matches` ask for. Answers what to print.
+///
+/// # Errors
+/// It was refused, or failed.
 pub(super) fn run(
     matches: &ArgMatches,
-    environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-) -> ExitCode {
-    match carry_out(matches, environment) {
-        Ok(text) => {
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            let misused = error.is::<ConfigError>();
-            let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
-            match error.downcast_ref() {
-                Some(AdminError::Unreachable { .. }) => UNREACHABLE,
-                _ if misused => MISUSED,
-                _ => FAILED,
-            }
-            .into()
-        }
-    }
-}
-
-/// Answers what to print.
-fn carry_out(
-    matches: &ArgMatches,
-    environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> anyhow::Result<String> {
     let (name, matches) = matches.subcommand().context("a command is required")?;
     let settings = config::load(command::flags(matches), environment)?.settings;

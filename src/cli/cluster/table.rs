@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::bail;
 use serde_json::Value;
 
-use super::admin::member;
+use crate::cli::admin::member;
 
 /// Headings, and the members of a node in `/cluster` that stand below them.
 const COLUMNS: [(&str, &str); 8] = [

@@ -12,6 +12,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -113,9 +114,21 @@ impl<'a> Writer<'a> {
 /// # Errors
 /// [`StoreError::BadExport`], [`StoreError::Version`], [`StoreError::Io`].
 pub fn verify_export(file: &Path) -> Result<(), StoreError> {
+    exported_rows(file)?.try_for_each(|row| row.map(drop))
+}
+
+/// The rows of an exported file, in the order of their keys, a block in memory at a time. All of it was in order if none of
+/// them is an error.
+///
+/// # Errors
+/// As [`verify_export`].
+pub fn exported_rows(file: &Path) -> Result<impl Iterator<Item = Result<Row, StoreError>>, StoreError> {
     let mut reader = Reader::open(file)?;
-    while reader.next_block()?.is_some() {}
-    Ok(())
+    let blocks = iter::from_fn(move || reader.next_block().transpose()).map(|block| match block {
+        Ok(rows) => rows.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    });
+    Ok(blocks.flatten())
 }
 
 /// Reads the file, each block verified before a row of it is handed out.

@@ -41,7 +41,7 @@ use self::row::Tally;
 use super::durable::write_atomically;
 
 pub use self::error::StoreError;
-pub use self::export::{Export, verify_export};
+pub use self::export::{Export, exported_rows, verify_export};
 pub use self::row::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use self::rows::Rows;
 

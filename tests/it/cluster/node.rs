@@ -141,8 +141,13 @@ impl Node {
 
     /// Runs `repl cluster` with these words against this node. Answers its exit code, and what it printed.
     pub(crate) async fn order(&self, words: &[&str]) -> (Option<i32>, String) {
+        self.run(&[&["cluster"], words].concat()).await
+    }
+
+    /// Runs `repl` with these words against this node. Answers its exit code, and what it printed.
+    pub(crate) async fn run(&self, words: &[&str]) -> (Option<i32>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
-        command.env_clear().arg("cluster").args(words).arg("--data-dir").arg(self.data_dir());
+        command.env_clear().args(words).arg("--data-dir").arg(self.data_dir());
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8"))
     }

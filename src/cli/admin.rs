@@ -1,13 +1,13 @@
 //! A node's admin socket, as its client.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use thiserror::Error;
@@ -17,6 +17,9 @@ use tokio::time::timeout;
 
 /// For an answer. A node gives up an order earlier, and says so.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// For a node to save its state and copy it, of some gigabytes perhaps.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Why there is no answer, or not the one that was hoped for.
 #[derive(Debug, Error)]
@@ -35,8 +38,8 @@ pub(super) enum AdminError {
     #[error("the node took the request, and gave no answer; look at the cluster before you try again")]
     Unanswered(#[source] hyper::Error),
     /// It took too long.
-    #[error("no answer within {} s; look at the cluster before you try again", ANSWER_TIMEOUT.as_secs())]
-    Timeout,
+    #[error("no answer within {} s; look at the cluster before you try again", .0.as_secs())]
+    Timeout(Duration),
     /// The node knows why.
     #[error("{detail} ({code})")]
     Problem {
@@ -83,30 +86,58 @@ impl Admin {
         self.send(Method::DELETE, route, Bytes::new())
     }
 
-    fn send(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, AdminError> {
-        let answer = async { timeout(ANSWER_TIMEOUT, self.exchange(method, route, body)).await };
-        self.runtime.block_on(answer).unwrap_or(Err(AdminError::Timeout))
+    /// Writes out a body as it comes, however long it is.
+    ///
+    /// # Errors
+    /// There is none, it broke off, or it can't be written.
+    pub(super) fn download(&self, route: &str, out: &mut impl Write) -> anyhow::Result<()> {
+        self.runtime.block_on(async {
+            let asked = timeout(EXPORT_TIMEOUT, self.ask(Method::GET, route, Bytes::new())).await;
+            let response = asked.map_err(|_| AdminError::Timeout(EXPORT_TIMEOUT))??;
+            if !response.status().is_success() {
+                return read(response).await.map(drop).map_err(Into::into);
+            }
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                if let Ok(piece) = frame.map_err(AdminError::Unanswered)?.into_data() {
+                    out.write_all(&piece)?;
+                }
+            }
+            Ok(())
+        })
     }
 
-    async fn exchange(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, AdminError> {
+    fn send(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, AdminError> {
+        let answer = async {
+            let answer = async { read(self.ask(method, route, body).await?).await };
+            timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(Err(AdminError::Timeout(ANSWER_TIMEOUT)))
+        };
+        self.runtime.block_on(answer)
+    }
+
+    async fn ask(&self, method: Method, route: &str, body: Bytes) -> Result<Response<Incoming>, AdminError> {
         let unreachable = |source| AdminError::Unreachable { path: self.path.clone(), source };
         let stream = UnixStream::connect(&self.path).await.map_err(unreachable)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(AdminError::Unanswered)?;
-        let connection = tokio::spawn(connection);
+        // Ends with the runtime at the latest.
+        tokio::spawn(connection);
         let request = Request::builder().method(method).uri(route).header("host", "localhost");
         let request = request.header("content-type", "application/json").body(Full::new(body));
         let request = request.expect("routes are made of numbers and fixed text");
-        let (head, body) = sender.send_request(request).await.map_err(AdminError::Unanswered)?.into_parts();
-        let body = body.collect().await.map_err(AdminError::Unanswered)?.to_bytes();
-        connection.abort();
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let json: Value = serde_json::from_str(&text).unwrap_or_default();
-        if head.status.is_success() {
-            return Ok(Answer { text, json });
-        }
-        let text = |name: &str| member(&json, name).as_str().unwrap_or_default().to_owned();
-        Err(AdminError::Problem { detail: text("detail"), code: text("code") })
+        sender.send_request(request).await.map_err(AdminError::Unanswered)
     }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, AdminError> {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(AdminError::Unanswered)?.to_bytes();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    if head.status.is_success() {
+        return Ok(Answer { text, json });
+    }
+    let text = |name: &str| member(&json, name).as_str().unwrap_or_default().to_owned();
+    Err(AdminError::Problem { detail: text("detail"), code: text("code") })
 }
 
 /// A member of a JSON object; null if there is none.
