@@ -159,7 +159,7 @@ describe('a cluster of three', () => {
     await client.subscribe({match: 'orders:*'}, (message) => seen.push(message)).ready
     const publisher = new Publisher(startClient(urls(nodes)), TOPICS, 0)
     const at = (): string => (client.state.kind === 'live' ? client.state.url : '')
-    for (let hop = 0; hop < 2; hop++) {
+    for (let hop = 0; hop < 4; hop++) {
       const [node, count] = [nodes.find(({url}) => url === at()) as Broker, publisher.stored.length]
       await node.stop()
       await until('a stream elsewhere', () => at() !== '' && at() !== node.url)
