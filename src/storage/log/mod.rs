@@ -134,8 +134,8 @@ impl Log {
         self.handle.shared.enqueue(vec![Record::Vote(vote)], Some(Box::new(done)));
     }
 
-    /// Replaces the committed log id. It becomes durable with whatever is queued next: it may be lost, but never comes
-    /// back newer than the entries it speaks of.
+    /// Replaces the committed log id. It is written with whatever is queued next, or when the log closes: it may be lost,
+    /// but never comes back newer than the entries it speaks of.
     pub fn save_committed(&self, committed: Bytes) {
         self.handle.shared.enqueue(vec![Record::Committed(committed)], None);
     }

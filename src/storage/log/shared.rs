@@ -37,6 +37,8 @@ struct State {
     written: Image<Location>,
     segments: BTreeMap<u64, Arc<Segment>>,
     queue: VecDeque<Work>,
+    /// How many in the queue are to be told.
+    awaited: usize,
     /// Records ever queued. The number of a record in this count is its ticket.
     queued: u64,
     /// Records ever written.
@@ -82,6 +84,7 @@ impl Shared {
                 written: found.written,
                 segments: found.segments,
                 queue: VecDeque::new(),
+                awaited: 0,
                 queued: 0,
                 taken: 0,
                 closing: false,
@@ -97,8 +100,10 @@ impl Shared {
         self.state.lock().expect("nothing panics while it holds the log's lock")
     }
 
-    /// Makes the records visible to readers and queues them for the writer. `done` is told in any case.
+    /// Makes the records visible to readers and queues them for the writer. `done` is told in any case. Without one the
+    /// writer is not woken: the records leave with the next that somebody waits for, or at the end.
     pub(super) fn enqueue(&self, records: Vec<Record>, done: Option<Done>) {
+        let is_awaited = done.is_some();
         let refused = {
             let mut state = self.lock();
             let refused = self.failed.borrow().as_ref().map(LogFailure::to_io).or_else(|| state.refusal(&records));
@@ -111,13 +116,15 @@ impl Shared {
                         state.tail.remember(&record, ticket);
                         state.queue.push_back(Work::Write(record));
                     }
+                    state.awaited += usize::from(is_awaited);
                     state.queue.extend(done.map(Work::Tell));
                     None
                 }
             }
         };
         match refused {
-            None => self.wake.notify_one(),
+            None if is_awaited => self.wake.notify_one(),
+            None => {}
             Some((error, Some(done))) => done(Err(error)),
             Some((_, None)) => {}
         }
@@ -179,9 +186,9 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Waits for something to write. None: there is nothing, and never will be.
+    /// Waits for something to write that somebody waits for. None: there is nothing, and never will be.
     pub(super) fn next_batch(&self, bytes_max: usize) -> Option<Batch> {
-        let waits = |state: &mut State| state.queue.is_empty() && !state.closing;
+        let waits = |state: &mut State| state.awaited == 0 && !state.closing;
         let mut state = self.wake.wait_while(self.lock(), waits).expect("nothing panics while it holds the log's lock");
         let mut batch = Batch::default();
         let mut bytes = 0;
@@ -195,7 +202,10 @@ impl Shared {
                     bytes += record.encoded_bytes();
                     batch.records.push(record);
                 }
-                Work::Tell(done) => batch.waiting.push_back(done),
+                Work::Tell(done) => {
+                    state.awaited -= 1;
+                    batch.waiting.push_back(done);
+                }
             }
         }
         (!batch.records.is_empty() || !batch.waiting.is_empty()).then_some(batch)
@@ -263,6 +273,7 @@ impl Shared {
         let queue = {
             let mut state = self.lock();
             self.failed.send_replace(Some(failure.clone()));
+            state.awaited = 0;
             std::mem::take(&mut state.queue)
         };
         let queued = queue.into_iter().filter_map(|work| match work {

@@ -141,15 +141,13 @@ fn what_is_not_durable_stays_in_memory_while_what_is_leaves() {
 #[test]
 fn a_segment_is_synced_before_the_next_one_begins() {
     static GATE: Gate = Gate::open();
-    let options = LogOptions { segment_bytes: 1, sync: |_| GATE.pass(), ..small() };
+    let options = LogOptions { segment_bytes: 512 * 1024, sync: |_| GATE.pass(), ..small() };
     let dir = TempDir::new().expect("a directory");
     let log = Log::open(dir.path(), options).expect("a new log");
-    // Written without a sync of its own, and a segment already has its length.
-    log.save_committed("1".into());
-    wait_until(|| log.metrics().queued_records == 0).expect("written");
     GATE.permit(0);
     let before = segments(&dir);
-    log.append(entries(0..1, 16), |_| {});
+    // More than one write takes: the first has no sync of its own, and fills the segment.
+    log.append(entries(0..2_048, 1_024), |_| {});
     GATE.wait_for_arrival(1);
     assert_eq!(segments(&dir), before);
     GATE.permit(u64::MAX);
