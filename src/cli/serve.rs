@@ -33,11 +33,13 @@ pub(super) fn serve(
         ready_file.as_deref().map_or(Ok(()), |path| ready_file::write(path, started))
     };
 
-    let runtime = Runtime::new().context("can't start the threads of the server")?;
+    let threads = || Runtime::new().context("can't start the threads of the server");
+    let (runtime, fan_out) = (threads()?, threads()?);
     let stop = signal::stop_signal().context("can't listen for signals")?;
-    let served = runtime.block_on(server::run(settings, secret, ready, stop));
+    let served = runtime.block_on(server::run(settings, secret, fan_out.handle().clone(), ready, stop));
     // The server has waited for all that matters; a look-up of a host name may hang for longer than anyone's patience.
     runtime.shutdown_background();
+    fan_out.shutdown_background();
     Ok(served?)
 }
 

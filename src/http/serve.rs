@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,8 +48,16 @@ impl Default for Limits {
 }
 
 /// Serves until `stop`, then accepts no more and returns once every connection has ended: requests in flight are
-/// answered within [`Limits::drain_timeout`]. `stop` should be the [`super::App::stop`] that ends the streams.
-pub async fn serve(listener: TcpListener, front: Front, metrics: Metrics, limits: Limits, stop: CancellationToken) {
+/// answered within [`Limits::drain_timeout`]. `stop` should be the [`super::App::stop`] that ends the streams. Streams
+/// that have their connection for themselves run on `fan_out`.
+pub async fn serve(
+    listener: TcpListener,
+    front: Front,
+    metrics: Metrics,
+    limits: Limits,
+    stop: CancellationToken,
+    fan_out: Handle,
+) {
     let (tasks, metrics) = (TaskTracker::new(), Arc::new(metrics));
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let abort = CancellationToken::new();
@@ -59,12 +68,14 @@ pub async fn serve(listener: TcpListener, front: Front, metrics: Metrics, limits
         };
         let connection = Counted { _place: place, _open: metrics.connection_opened(), metrics: Arc::clone(&metrics) };
         let served = connection::run(socket, front.clone(), limits, tasks.clone(), stop.clone(), abort.clone());
-        let streams = tasks.clone();
+        let (streams, fan_out) = (tasks.clone(), fan_out.clone());
         tasks.spawn(async move {
             match served.await {
                 Err(reason) => connection.closed(reason),
                 // In a task of its own, which is small: there are thousands, and most of them rest.
-                Ok(mut stream) => drop(streams.spawn(async move { connection.closed(stream.run().await) })),
+                Ok(mut stream) => {
+                    streams.spawn_on(async move { connection.closed(stream.run().await) }, &fan_out);
+                }
             }
         });
     }

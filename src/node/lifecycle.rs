@@ -145,7 +145,7 @@ impl Node {
 
         let epoch = Epoch::from_seed(*cluster.as_bytes());
         let (broker, feed, pacer) = Broker::new(epoch, BrokerOptions::default());
-        tasks.spawn(stop.clone().run_until_cancelled_owned(pacer.run()));
+        tasks.spawn_on(stop.clone().run_until_cancelled_owned(pacer.run()), &settings.fan_out);
         let options = Options {
             cluster,
             node,

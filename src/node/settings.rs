@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::consensus::{CheckpointOptions, Member, Timing};
 use crate::domain::Retention;
 use crate::rpc::Secret;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Counts the clients' connections, for the other nodes to know.
     pub connections: Connections,
+    /// Where subscribers are woken, and should run.
+    pub fan_out: Handle,
 }
 
 /// Tells how many connections clients have open. Cheap to clone.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -123,11 +124,15 @@ const BACKLOG: u32 = u16::MAX as u32;
 
 /// Runs a node until `stop`. Calls `ready` once it serves.
 ///
+/// Streams run on `fan_out`, the threads of another runtime: a publish goes through half a dozen tasks, and on the same
+/// threads each of them would wait until thousands of streams have written.
+///
 /// # Errors
 /// See [`ServerError`].
 pub async fn run(
     settings: Settings,
     secret: Option<ClusterSecret>,
+    fan_out: Handle,
     ready: impl FnOnce(&Started) -> io::Result<()>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
@@ -154,10 +159,11 @@ pub async fn run(
         ..Limits::default()
     };
     let front = Front::new(&options);
-    let serving = tokio::spawn(http::serve(clients, front.clone(), metrics.clone(), limits, stopping.clone()));
+    let serve = http::serve(clients, front.clone(), metrics.clone(), limits, stopping.clone(), fan_out.clone());
+    let serving = tokio::spawn(serve);
 
     let mut stop = pin!(stop);
-    let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics);
+    let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics, fan_out);
     let starting = Node::start(node_settings, tasks.clone(), stopping.clone());
     let node = tokio::select! {
         node = starting => node,
@@ -263,6 +269,7 @@ fn node_settings(
     member: Member,
     secret: Option<Secret>,
     metrics: &Metrics,
+    fan_out: Handle,
 ) -> node::Settings {
     let metrics = metrics.clone();
     node::Settings {
@@ -289,6 +296,7 @@ fn node_settings(
         auto_create: settings.auto_create.then(|| settings.retention()),
         keep_alive: settings.keep_alive,
         connections: Connections::new(move || metrics.connections()),
+        fan_out,
     }
 }
 

@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,7 @@ async fn node() -> Node {
         auto_create: None,
         keep_alive: Duration::from_secs(15),
         connections: Connections::new(|| 0),
+        fan_out: Handle::current(),
     };
     let node = Node::start(settings, TaskTracker::new(), CancellationToken::new()).await.expect("a node");
     tokio::spawn(async move {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
@@ -34,7 +35,7 @@ impl Server {
         let (metrics, stop) = (app.metrics.clone(), app.stop.clone());
         let (front, api) = (Front::new(&app.options), Api::new(app));
         front.open(api.clone());
-        let task = tokio::spawn(serve(listener, front, metrics, limits, stop.clone()));
+        let task = tokio::spawn(serve(listener, front, metrics, limits, stop.clone(), Handle::current()));
         Self { address, api, stop, task }
     }
 
