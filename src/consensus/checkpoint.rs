@@ -63,6 +63,7 @@ pub(super) async fn take(replica: &Replica) -> Result<(), CheckpointError> {
 }
 
 async fn write(replica: &Replica) -> Result<(), StoreError> {
+    replica.room().for_checkpoint(replica).await;
     let _move = replica.begin_move().await;
     let taken = replica.write_state(|state| {
         let stored = state.stored();

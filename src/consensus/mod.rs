@@ -33,6 +33,7 @@ mod receive;
 mod recovery;
 mod refound;
 mod replica;
+mod room;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
@@ -210,6 +211,7 @@ impl Consensus {
             consensus.found().await;
         }
         tasks.spawn(stop.clone().run_until_cancelled_owned(consensus.clone().tend_members()));
+        tasks.spawn(consensus.clone().mind_the_room(stop.clone()));
         tasks.spawn(async move {
             let ended = compaction::run(&raft, &log, &replica, &exports, checkpoint, stop.clone()).await;
             if let Err(error) = ended
@@ -227,6 +229,10 @@ impl Consensus {
     /// # Errors
     /// See [`ProposeError`]: it tells whether the commands may have been done.
     pub async fn propose(&self, commands: Vec<EncodedCommand>) -> Result<Proposed, ProposeError> {
+        // It would wait for as long as the disk is full.
+        if self.lacks_room() {
+            return Err(ProposeError::NotLeader);
+        }
         self.inner.proposer.propose(commands).await
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::checkpoint::CheckpointError;
+use super::room::Room;
 use super::types::{LogId, RaftEntry, StoredMembership};
 use crate::domain::{LogIndex, NodeId, Position};
 use crate::state::{self, Event, Machine, Outcome};
@@ -40,6 +41,7 @@ struct Inner {
     stored: RwLock<Stored>,
     /// Why the store can't be written any more.
     failure: OnceLock<CheckpointError>,
+    room: Room,
     /// Held by whoever moves rows from memory to disk or replaces both: a checkpoint, an export, an installation.
     moving: Mutex<()>,
     progress: watch::Sender<Progress>,
@@ -77,6 +79,7 @@ impl Replica {
             store: RwLock::new(store),
             stored: RwLock::new(stored),
             failure: OnceLock::new(),
+            room: Room::default(),
             moving: Mutex::new(()),
             progress,
         };
@@ -124,6 +127,11 @@ impl Replica {
     /// Notes that the store can't be written any more. The first reason is kept.
     pub(super) fn fail(&self, error: CheckpointError) {
         let _ = self.inner.failure.set(error);
+    }
+
+    /// Whether the disk has room for the next checkpoint.
+    pub(super) fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     /// Waits until nobody else moves rows between memory and disk.

@@ -38,7 +38,10 @@ impl Node {
             if !others.is_empty() && others != known {
                 match dir.save_peers(&others) {
                     Ok(()) => known = others,
-                    Err(error) => warn!(error = &error as &dyn std::error::Error, "could not note the other nodes"),
+                    Err(error) if troubles.is_news("", &chain(&error)) => {
+                        warn!(error = &error as &dyn std::error::Error, "could not note the other nodes");
+                    }
+                    Err(_) => {}
                 }
             }
             let own = members.iter().find(|(id, ..)| *id == consensus.node());

@@ -77,6 +77,9 @@ pub enum NotReady {
         /// Log entries.
         behind: u64,
     },
+    /// Its disk is full. It goes on by itself once there is room.
+    #[error("the disk has no room for the node's log")]
+    NoRoom,
     /// There is no leader, or it can't be reached.
     #[error("the node hears from no leader")]
     NoLeader,
@@ -194,6 +197,9 @@ impl Node {
         }
         if !self.inner.serving.is_cancelled() {
             return Err(NotReady::Starting);
+        }
+        if self.inner.consensus.lacks_room() {
+            return Err(NotReady::NoRoom);
         }
         if !self.inner.consensus.hears_leader() {
             return Err(NotReady::NoLeader);

@@ -157,6 +157,8 @@ impl Node {
         let consensus = &self.inner.consensus;
         match consensus.leader() {
             None => Err(ProposeError::NotLeader),
+            // It could be written, but not applied here.
+            Some(_) if consensus.lacks_room() => Err(ProposeError::NotLeader),
             Some((leader, _)) if leader == consensus.node() => consensus.propose(vec![command]).await,
             Some(_) => self.inner.forwarder.propose(command, deadline).await,
         }

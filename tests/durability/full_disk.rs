@@ -1,5 +1,7 @@
 //! The disk takes no more.
 
+use std::time::Duration;
+
 use tempfile::TempDir;
 
 use super::ext4::Ext4;
@@ -25,13 +27,22 @@ fn a_log_whose_write_fails_stops_and_keeps_all_that_it_acknowledged() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_and_opens_again_without_free_space() {
+fn a_log_on_a_full_disk_opens_again_without_free_space_and_goes_on_when_there_is_some() {
     let Some(disk) = Ext4::new(8 << 20) else { return };
     let dir = disk.path().join("log");
     let mut workload = LogWorkload::default();
     let mut running = Running::start::<LogWorkload>(&dir, 1, Fsync::Done, &[]);
     running.wait_for(100);
     disk.fill();
-    let acknowledged = running.end();
+    let acknowledged = running.go_on_for(Duration::from_millis(500));
+    running.kill();
     workload.verify(&dir, 1, acknowledged).expect("all there");
+
+    // It waits for room, and ends not.
+    let mut running = Running::start::<LogWorkload>(&dir, 2, Fsync::Done, &[]);
+    running.go_on_for(Duration::from_millis(500));
+    disk.free();
+    running.wait_for(200);
+    let acknowledged = running.kill();
+    workload.verify(&dir, 2, acknowledged).expect("all there");
 }

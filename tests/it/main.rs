@@ -15,7 +15,10 @@ mod cluster;
 mod digest;
 mod disaster;
 mod drain;
+#[path = "../durability/ext4.rs"]
+mod ext4;
 mod failover;
+mod full_disk;
 mod golden;
 mod lifecycle;
 mod membership;

@@ -49,6 +49,13 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether it is only that there is no room for what was to be written. What a failed fsync has left on the disk is
+    /// unknown, so that one is never tried again.
+    pub(super) fn is_lack_of_room(&self) -> bool {
+        matches!(self, Self::Io { action, source, .. }
+            if *action != "sync" && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
     /// For `map_err`: names the file that an error of the file system is about.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();

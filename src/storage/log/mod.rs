@@ -20,7 +20,8 @@
 //! - Entries are consecutive. There is no hole, in memory or on disk.
 //! - A segment is complete on disk before the next one begins, and is deleted, oldest first, only after the purge mark
 //!   that covers it is on disk.
-//! - After an error of a write or an fsync nothing more is written; all who wait and all who come later are told.
+//! - After an error of a write or an fsync nothing more is written; all who wait and all who come later are told. Only a
+//!   write for which there is no room is tried again, until there is: to those who wait the disk is slow.
 //! - Opening repairs one thing: a last write that was torn and that nobody was told about is cut off. Anything else
 //!   that isn't as it was written refuses to open, and names file and offset. Nothing is skipped.
 //!
@@ -194,6 +195,18 @@ impl Log {
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<LogFailure>> {
         self.handle.shared.failed()
+    }
+
+    /// Is `Some` while the disk has no room for what is to be written, and says what could not be. The log tries until there
+    /// is; what waits is not durable, and not lost.
+    #[must_use]
+    pub fn full(&self) -> watch::Receiver<Option<String>> {
+        self.handle.shared.full()
+    }
+
+    /// Waits for room no longer: if there is none, the log [fails](Self::failed).
+    pub fn give_up(&self) {
+        self.handle.shared.give_up();
     }
 
     /// What has been counted.

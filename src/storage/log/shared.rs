@@ -27,6 +27,7 @@ pub(super) struct Shared {
     /// Something was queued, or the last handle is gone.
     wake: Condvar,
     failed: watch::Sender<Option<LogFailure>>,
+    full: watch::Sender<Option<String>>,
     cache_bytes: u64,
 }
 
@@ -44,8 +45,13 @@ struct State {
     /// Records ever written.
     taken: u64,
     closing: bool,
+    /// What can't be written for lack of room will not be.
+    gives_up: bool,
     metrics: LogMetrics,
 }
+
+/// How often a full disk is tried again.
+const ROOM_LOOK_EVERY: Duration = Duration::from_millis(250);
 
 enum Work {
     Write(Record),
@@ -88,10 +94,12 @@ impl Shared {
                 queued: 0,
                 taken: 0,
                 closing: false,
+                gives_up: false,
                 metrics,
             }),
             wake: Condvar::new(),
             failed: watch::Sender::new(None),
+            full: watch::Sender::new(None),
             cache_bytes,
         }
     }
@@ -136,6 +144,34 @@ impl Shared {
 
     pub(super) fn failed(&self) -> watch::Receiver<Option<LogFailure>> {
         self.failed.subscribe()
+    }
+
+    pub(super) fn full(&self) -> watch::Receiver<Option<String>> {
+        self.full.subscribe()
+    }
+
+    /// Takes note of whether there is room. If there isn't, waits until trying again makes sense, and answers `true`; but
+    /// not once the log is about to end.
+    pub(super) fn waits_for_room(&self, lack: Option<&LogError>) -> bool {
+        let known = self.full.borrow().is_some();
+        match lack {
+            None if known => drop(self.full.send_replace(None)),
+            Some(error) if !known => drop(self.full.send_replace(Some(error.to_string()))),
+            None | Some(_) => {}
+        }
+        let ends = |state: &State| state.closing || state.gives_up;
+        lack.is_some() && {
+            let still_waits = |state: &mut State| !ends(state);
+            let waited = self.wake.wait_timeout_while(self.lock(), ROOM_LOOK_EVERY, still_waits);
+            let (state, _) = waited.expect("nothing panics while it holds the log's lock");
+            !ends(&state)
+        }
+    }
+
+    /// From now on a full disk is an error like any other.
+    pub(super) fn give_up(&self) {
+        self.lock().gives_up = true;
+        self.wake.notify_one();
     }
 
     pub(super) fn metrics(&self) -> LogMetrics {

@@ -40,7 +40,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         while let Some(Batch { records, waiting }) = self.shared.next_batch(Self::BATCH_BYTES_MAX) {
             self.waiting = waiting;
-            let outcome = self.write(&records).and_then(|()| {
+            let outcome = self.write_when_there_is_room(&records).and_then(|()| {
                 while let Some(done) = self.waiting.pop_front() {
                     done(Ok(()));
                 }
@@ -54,6 +54,17 @@ impl Writer {
 
     fn fail(&mut self, error: io::Error) {
         self.shared.fail(error, std::mem::take(&mut self.waiting));
+    }
+
+    /// A full disk is like one that is slow: nobody is told that it is done, and the same bytes go to the same place later.
+    fn write_when_there_is_room(&mut self, records: &[Record]) -> Result<(), LogError> {
+        loop {
+            let written = self.write(records);
+            let lacks_room = written.as_ref().err().filter(|error| error.is_lack_of_room());
+            if !self.shared.waits_for_room(lacks_room) {
+                return written;
+            }
+        }
     }
 
     fn write(&mut self, records: &[Record]) -> Result<(), LogError> {

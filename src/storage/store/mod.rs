@@ -207,6 +207,13 @@ impl Store {
         sum().map_err(StoreError::io("cannot read", &dir))
     }
 
+    /// What the file system still takes, in bytes. More than anybody needs if it doesn't say.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        let stat = rustix::fs::statvfs(self.inner.directory.path());
+        stat.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Writes all rows into one file, durably; an existing one is replaced when the new one is whole. Commits wait until
     /// it is done, so the file holds the rows of one moment; readers don't. Takes little memory: one block, and the
     /// largest row.

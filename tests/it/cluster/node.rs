@@ -107,6 +107,18 @@ impl Node {
         started
     }
 
+    /// Starts the process, and answers whether it serves; if not it has ended with 1.
+    pub(crate) async fn comes_up(&mut self) -> bool {
+        self.spawn();
+        let ended = until("the node serves, or ends", async || match self.exited() {
+            Some(status) => Some(Some(status.code())),
+            None => fs::read(self.ready_file()).is_ok().then_some(None),
+        });
+        let ended = ended.await;
+        assert!(matches!(ended, None | Some(Some(1))), "it ends with {ended:?}");
+        ended.is_none()
+    }
+
     /// Starts the process, which is expected to end by itself. Answers its exit code, and all that it has said.
     pub(crate) async fn fails(&mut self) -> (Option<i32>, String) {
         self.spawn();

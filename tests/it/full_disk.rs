@@ -1,0 +1,69 @@
+//! The disk of one node takes no more. Needs root, for a small disk of its own.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, View};
+use crate::ext4::Ext4;
+
+/// Enough for a node and a few megabytes of log.
+const DISK_BYTES: u64 = 64 << 20;
+
+/// Three nodes, of which the first one keeps its data on the disk.
+async fn cluster(disk: &Ext4) -> Cluster {
+    let mut cluster = Cluster::without_nodes(&["--checkpoint-interval", "1s"]);
+    let first = cluster.prepare(&["--bootstrap"]);
+    symlink(disk.path(), cluster.nodes[first].data_dir()).expect("linked");
+    cluster.nodes[first].start().await;
+    let peer = cluster.nodes[first].started().peer.clone();
+    for _ in 0..2 {
+        cluster.add(&["--join", &peer]).await;
+    }
+    cluster.all_see("three voters", |view| view.voters() == 3 && view.leader.is_some()).await;
+    cluster
+}
+
+#[tokio::test]
+async fn the_others_write_on_while_a_disk_is_full_and_its_node_comes_back_by_itself() {
+    let Some(disk) = Ext4::new(DISK_BYTES) else { return };
+    let mut cluster = cluster(&disk).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(1), "orders").await;
+    let mut messages = client.publish_all(cluster.url(1), "orders", 0..10).await;
+    let id = |cluster: &Cluster, node: usize| cluster.nodes[node].started().node;
+    // Once it leads, once it follows.
+    for leader in [0, 1] {
+        let to = id(&cluster, leader).to_string();
+        cluster.nodes[2].ordered(&["transfer-leader", &to]).await;
+        assert_eq!(cluster.leader().await, leader);
+        disk.fill();
+        for number in 0..100 {
+            messages.push(client.publish(cluster.url(2), "orders", json!(vec![number; 1_000])).await);
+        }
+        let full = id(&cluster, 0);
+        client.sees(cluster.url(2), "another node leads", |view: &View| view.leader.is_some_and(|id| id != full)).await;
+        let answer = client.readiness(cluster.url(0), 503).await;
+        assert!(answer.text.contains("no room") && answer.code() == Some("not-ready".to_owned()), "{answer:?}");
+        let publication = client.publication(cluster.url(0), "orders", &json!("nobody takes it"));
+        let refused = client.send(publication).await;
+        assert_eq!(refused.code(), Some("no-leader".to_owned()), "{refused:?}");
+        assert!(cluster.nodes[0].is_running());
+
+        disk.free();
+        client.readiness(cluster.url(0), 200).await;
+        messages.push(client.publish(cluster.url(0), "orders", json!("there is room")).await);
+        cluster.all_keep("orders", &messages).await;
+        cluster.nodes[0].ordered(&["verify"]).await;
+    }
+    // One message finds room where the log ends, the checkpoint doesn't. A node can stop nevertheless.
+    disk.fill();
+    messages.push(client.publish(cluster.url(2), "orders", json!("last")).await);
+    client.readiness(cluster.url(0), 503).await;
+    cluster.nodes[0].says("can't write a checkpoint").await;
+    assert!(cluster.nodes[0].is_running());
+    cluster.nodes[0].stop().await;
+    disk.free();
+    cluster.nodes[0].start().await;
+    cluster.all_keep("orders", &messages).await;
+}
