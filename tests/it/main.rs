@@ -12,6 +12,7 @@ mod administration;
 mod chaos;
 mod cli;
 mod cluster;
+mod damage;
 mod digest;
 mod disaster;
 mod drain;
