@@ -1,7 +1,7 @@
 //! Leaving in order: newcomers are sent elsewhere, another node leads, and streams move within a window.
 //!
-//! Streams are told at once where to go (`repl.move`). A client that understands this goes by itself in the first half
-//! of the window; whoever is still there in the second is closed, one after the other, and comes back elsewhere by
+//! Streams are told at once where to go (`repl.move`). A client that understands this goes by itself in the first third
+//! of the window; whoever is still there in the second half is closed, one after the other, and comes back elsewhere by
 //! itself. Writes are served until the end.
 
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
-use super::status::NodeState;
+use super::status::{ClusterView, NodeState};
 
 /// How far a node is with leaving.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Node {
         let drain = &self.inner.drain;
         drain.begun.cancel();
         self.inner.consensus.hand_over().await;
-        let nodes = self.elsewhere();
+        let nodes = elsewhere(self.cluster());
         if nodes.is_empty() {
             return;
         }
@@ -98,11 +98,50 @@ impl Node {
         // Those that are left end with the server.
         let _ = timeout(window, drain.streams.wait()).await;
     }
+}
 
-    /// The URLs of the other nodes that clients can go to.
-    fn elsewhere(&self) -> Vec<String> {
-        let view = self.cluster();
-        let others = view.nodes.into_iter().filter(|node| node.id != view.node && node.state == NodeState::Up);
-        others.map(|node| node.client_url).collect()
+/// The URLs of the other nodes that clients can go to: those that are up. If none is, those that may be: a node that has
+/// just started has not heard from the others yet, and streams that it ended without a word would be cut off.
+fn elsewhere(view: ClusterView) -> Vec<String> {
+    let mut others = view.nodes;
+    others.retain(|node| node.id != view.node);
+    let is_any_up = others.iter().any(|node| node.state == NodeState::Up);
+    let wanted = if is_any_up { NodeState::Up } else { NodeState::Suspect };
+    others.into_iter().filter(|node| node.state == wanted).map(|node| node.client_url).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use NodeState::{Down, Draining, Suspect, Up};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::consensus::Role;
+    use crate::domain::NodeId;
+    use crate::node::NodeView;
+
+    #[test]
+    fn streams_go_to_nodes_that_are_up_or_else_to_those_that_may_be() {
+        assert_eq!(elsewhere_among(&[Draining, Up, Suspect, Up]), ["2", "4"]);
+        assert_eq!(elsewhere_among(&[Draining, Down, Suspect, Draining]), ["3"]);
+        assert_eq!(elsewhere_among(&[Up, Down, Draining]), [""; 0]);
+    }
+
+    /// Where the streams of the first node go, nodes being numbered from 1.
+    fn elsewhere_among(states: &[NodeState]) -> Vec<String> {
+        let view = |(id, &state): (u64, _)| NodeView {
+            id: NodeId::new(id),
+            role: Role::Follower,
+            client_url: id.to_string(),
+            peer_addr: String::new(),
+            state,
+            applied: Default::default(),
+            lag: None,
+            cpu: None,
+            connections: 0,
+            version: String::new(),
+        };
+        let nodes = (1..).zip(states).map(view).collect();
+        elsewhere(ClusterView { cluster: Uuid::nil(), node: NodeId::new(1), leader: None, term: 1, nodes })
     }
 }

@@ -99,8 +99,8 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
         if (type === 'repl.move') {
           const {nodes, withinMs} = parse(data) as {nodes: string[]; withinMs: number}
           context.nodes.avoid(stream.url)
-          // Spread over the first half: the other is for those whose first attempt fails.
-          cancelMove = clock.after((clock.random() * withinMs) / 2, () => stream.renew(nodes))
+          // Spread over the first third: in the second half the node closes who is still there.
+          cancelMove = clock.after((clock.random() * withinMs) / 3, () => stream.renew(nodes))
         }
         if (type === 'repl.ready') become({kind: 'live', url: stream.url})
         delivery.give(type, data, id)
