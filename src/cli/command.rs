@@ -21,6 +21,7 @@ Settings:
 Signals:
   SIGINT (Ctrl-C) and SIGTERM stop the node in order: another one leads, and streams go to other nodes, if there are any.
   A second one ends it at once, which loses nothing acknowledged.
+  SIGHUP reads certificates again, as a change of their files does within seconds.
 
 Exit codes:
   0  stopped in order

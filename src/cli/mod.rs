@@ -59,7 +59,7 @@ pub fn run(
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let misused = error.is::<ConfigError>();
+            let misused = error.is::<ConfigError>() || matches!(error.downcast_ref(), Some(ServerError::Tls { .. }));
             let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
             let removed = matches!(error.downcast_ref(), Some(ServerError::Expelled(Expelled::Removed)));
             let unreachable = matches!(error.downcast_ref(), Some(AdminError::Unreachable { .. }));

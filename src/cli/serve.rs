@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::ArgMatches;
 use tokio::runtime::Runtime;
 
-use super::{banner, command, ready_file, signal};
+use super::signal::{self, Signals};
+use super::{banner, command, ready_file};
 use crate::config::{self, Given, SETTINGS, Settings};
 use crate::server::{self, Started};
 use crate::telemetry::{self, TelemetryError};
@@ -35,8 +36,8 @@ pub(super) fn serve(
 
     let threads = || Runtime::new().context("can't start the threads of the server");
     let (runtime, fan_out) = (threads()?, threads()?);
-    let stop = signal::stop_signal().context("can't listen for signals")?;
-    let served = runtime.block_on(server::run(settings, secret, fan_out.handle().clone(), ready, stop));
+    let Signals { stop, reload } = signal::listen().context("can't listen for signals")?;
+    let served = runtime.block_on(server::run(settings, secret, fan_out.handle().clone(), ready, stop, reload));
     // The server has waited for all that matters; a look-up of a host name may hang for longer than anyone's patience.
     runtime.shutdown_background();
     fan_out.shutdown_background();

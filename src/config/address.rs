@@ -60,17 +60,17 @@ impl Text for PeerAddress {
 pub enum Advertised {
     /// A whole URL, without a slash at its end.
     Url(String),
-    /// A host, and perhaps a port, served without TLS.
+    /// A host, and perhaps a port.
     Host(PeerAddress),
 }
 
 impl Advertised {
-    /// The URL, with `port` if none was given.
+    /// The URL, with `scheme` and `port` if none were given.
     #[must_use]
-    pub fn url(&self, port: u16) -> String {
+    pub fn url(&self, scheme: &str, port: u16) -> String {
         match self {
             Self::Url(url) => url.clone(),
-            Self::Host(host) => format!("http://{}", host.with_port(port)),
+            Self::Host(host) => format!("{scheme}://{}", host.with_port(port)),
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_advertised_url_is_taken_whole_and_a_host_gets_the_port() {
-        let url = |text: &str| Advertised::parse(text).map(|advertised| advertised.url(7375));
+        let url = |text: &str| Advertised::parse(text).map(|advertised| advertised.url("http", 7375));
         assert_eq!(url("10.0.0.5").as_deref(), Some("http://10.0.0.5:7375"));
         assert_eq!(url("https://events.example/").as_deref(), Some("https://events.example"));
         assert_eq!(url("https://events.example/bus").as_deref(), Some("https://events.example/bus"));

@@ -19,6 +19,12 @@ pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigErro
         return Err(ConfigError::BootstrapAndJoin { bootstrap: name("bootstrap"), join: name("join") });
     }
 
+    if settings.tls_cert.is_some() != settings.tls_key.is_some() {
+        let (given, missing) =
+            if settings.tls_cert.is_some() { ("tls_cert", "tls_key") } else { ("tls_key", "tls_cert") };
+        return Err(ConfigError::HalfOfPair { name: name(given), missing: setting(missing).flag() });
+    }
+
     let (listen, peer_listen) = (settings.listen, settings.peer_listen_address());
     if !is_loopback(listen.ip()) && !settings.insecure {
         return Err(ConfigError::OpenToAll { name: name("listen"), address: listen.to_string() });

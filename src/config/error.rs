@@ -90,6 +90,14 @@ pub enum ConfigError {
         /// The other.
         join: String,
     },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("{name} is nothing without {missing}: give both, or neither")]
+    HalfOfPair {
+        /// The setting, as whoever set it knows it.
+        name: String,
+        /// The flag of the other one.
+        missing: String,
+    },
     /// Everybody on the network could publish and read.
     #[error(
         "{name}: {address} is reachable from other machines, and nobody is asked who they are: listen on loopback, or \

@@ -32,6 +32,11 @@ settings! {
         advertise: Option<Advertised> = Unset("the address of --listen");
         /// Where other nodes reach this node, if that is not where it listens.
         advertise_peer: Option<PeerAddress> = Unset("the address of --peer-listen");
+        /// The certificate that clients are shown, and those that lead from it to its authority, in PEM. Clients are then
+        /// served over TLS only.
+        tls_cert: Option<PathBuf> = Unset("none: no TLS");
+        /// The key of --tls-cert, in PEM. Both files are read again when they change, and on SIGHUP.
+        tls_key: Option<PathBuf> = Unset("none");
         /// Lets pages of this origin use the API from a browser; `*` admits all.
         cors_origin: Vec<CorsOrigin> = Unset("pages served from localhost");
         /// Listen beyond loopback although nobody is asked who they are.
@@ -99,6 +104,8 @@ settings! {
     Setting::HIDDEN => {
         /// How often a leader tells the others that it is there.
         heartbeat: Duration = Value("60ms"), from "10ms";
+        /// How often files that may change, such as certificates, are looked at.
+        reload_interval: Duration = Value("10s"), from "10ms";
         /// A node that hears from no leader for about twice to three times as long calls an election.
         election_timeout: Duration = Value("200ms"), from "30ms";
     }
@@ -133,9 +140,10 @@ impl Settings {
     /// The URL at which clients reach this node, which listens at `bound`.
     #[must_use]
     pub fn client_url(&self, bound: SocketAddr) -> String {
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         match &self.advertise {
-            Some(advertised) => advertised.url(bound.port()),
-            None => format!("http://{}", reachable(bound)),
+            Some(advertised) => advertised.url(scheme, bound.port()),
+            None => format!("{scheme}://{}", reachable(bound)),
         }
     }
 

@@ -100,6 +100,8 @@ fn others_are_told_the_advertised_address_else_the_bound_one() {
     let pair = |client: &str, peer: &str| (client.to_owned(), peer.to_owned());
     assert_eq!(told("", bound), pair("http://10.0.0.5:4000", "10.0.0.5:4000"));
     assert_eq!(told("", everywhere), pair("http://[::1]:4000", "[::1]:4000"));
+    assert_eq!(told("--tls-cert=c --tls-key=k", bound), pair("https://10.0.0.5:4000", "10.0.0.5:4000"));
+    assert_eq!(told("--advertise=a --tls-cert=c --tls-key=k", bound).0, "https://a:4000");
     assert_eq!(
         told("--advertise=https://events.example --advertise-peer=node1", bound),
         pair("https://events.example", "node1:4000")
@@ -189,6 +191,14 @@ fn clients_from_other_machines_are_let_in_only_on_purpose() {
     );
     assert!(settings("", "--listen=0.0.0.0:7375 --insecure=true").insecure);
     assert!(try_load("", "--listen=[::ffff:127.0.0.1]:1").is_ok());
+}
+
+#[test]
+fn a_certificate_comes_with_its_key() {
+    let expected = "--tls-cert is nothing without --tls-key: give both, or neither";
+    check_refused("", "--tls-cert=c", expected);
+    let expected = "repl.toml, line 1: `tls-key` is nothing without --tls-cert: give both, or neither";
+    check_refused("tls-key = 'k'", "", expected);
 }
 
 #[test]

@@ -59,6 +59,8 @@ catalogue! {
     InvalidKey: BAD_REQUEST, "invalid-key", "Not an idempotency key";
     /// A query parameter is unknown, missing, repeated, or has a value it can't have.
     InvalidQuery: BAD_REQUEST, "invalid-query", "The query is not what this route takes";
+    /// The port serves TLS, and the client speaks without.
+    TlsRequired: BAD_REQUEST, "tls-required", "The port serves TLS only";
     /// The path is none of this API.
     RouteNotFound: NOT_FOUND, "route-not-found", "No such route";
     /// There is no such topic.

@@ -15,19 +15,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::activity::{Activity, AnswerBody};
 use super::metrics::Closed;
 use super::request_body::RequestBody;
+use super::serve::Server;
 use super::socket::Socket;
 use super::stream::Unclaimed;
 use super::stream_writer::StreamWriter;
-use super::{Front, Limits};
 
 /// Request line and headers together, 431 beyond. Browsers and proxies stay below 8 KiB.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -47,19 +46,12 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// The connection was closed.
-pub(super) async fn run(
-    socket: TcpStream,
-    front: Front,
-    limits: Limits,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    abort: CancellationToken,
-) -> Result<StreamWriter, Closed> {
-    // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
-    }
-    let activity = Arc::new(Activity::new(&limits));
+pub(super) async fn run<S>(socket: S, server: &Server) -> Result<StreamWriter<S>, Closed>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Server { front, limits, tasks, stop, abort, .. } = server;
+    let activity = Arc::new(Activity::new(limits));
     let (socket, lender) = Socket::new(socket, Arc::clone(&activity), limits.write_stall_timeout);
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = activity.begin(request.version());
@@ -83,7 +75,7 @@ pub(super) async fn run(
             Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, in_flight)))
         }
     });
-    let builder = builder(tasks);
+    let builder = builder(tasks.clone());
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(socket), service));
     let mut timer = pin!(sleep_until(Instant::now() + limits.head_timeout));
     let mut stopping = pin!(stop.cancelled());

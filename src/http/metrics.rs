@@ -65,6 +65,8 @@ pub(super) enum Closed {
     Client,
     /// There were too many others.
     Full,
+    /// It was to speak TLS, and did not, or not in time.
+    Handshake,
     /// It sent nothing for too long, or a head too slowly.
     Idle,
     /// It took nothing for too long.
@@ -117,6 +119,7 @@ impl Metrics {
         let reason = match reason {
             Closed::Client => "client",
             Closed::Full => "full",
+            Closed::Handshake => "handshake",
             Closed::Idle => "idle",
             Closed::Stalled => "stalled",
             Closed::Stopped => "stopped",

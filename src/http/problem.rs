@@ -67,12 +67,33 @@ impl Problem {
         )
     }
 
+    /// The client speaks to a port of TLS without it.
+    pub(super) fn tls_required() -> Self {
+        Self::new(Code::TlsRequired, "Speak TLS to this port: its URLs begin with https.")
+    }
+
     /// There is no such topic.
     pub fn topic_not_found() -> Self {
         Self::new(
             Code::TopicNotFound,
             "There is no topic of this name. `POST /topics` creates one; with `--auto-create` a publish does.",
         )
+    }
+
+    /// As the last answer of a connection on which nobody speaks HTTP.
+    pub(super) fn to_http_1(&self) -> Vec<u8> {
+        let (status, body) = (self.code.status(), self.body());
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut body = serde_json::to_vec(self).expect("a problem is text and numbers under text keys");
+        body.push(b'\n');
+        body
     }
 
     /// Its code.
@@ -100,9 +121,7 @@ impl Serialize for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         debug!(code = self.code.as_str(), "refused");
-        let mut body = serde_json::to_vec(&self).expect("a problem is text and numbers under text keys");
-        body.push(b'\n');
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -5,16 +5,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::metrics::{Closed, Metrics, Open};
-use super::{Front, connection};
+use super::{Front, Problem, connection};
+use crate::tls::{AcceptError, Acceptor};
 
 /// How long to leave a listener alone that has no descriptor for the next connection. The backlog holds it meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +27,11 @@ pub struct Limits {
     /// Connections at once; further ones are closed as soon as they are accepted, which an `EventSource` takes as a
     /// reason to come back later, to this node or another.
     pub connections_max: usize,
+    /// For a TLS handshake, and for its turn.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes at once; further ones wait. A handshake costs more than a request, and its client has shown nothing
+    /// yet.
+    pub handshakes_max: usize,
     /// From the first byte of a request's head to its last.
     pub head_timeout: Duration,
     /// Without a request.
@@ -39,6 +46,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 1_000,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             write_stall_timeout: Duration::from_secs(30),
@@ -49,56 +58,122 @@ impl Default for Limits {
 
 /// Serves until `stop`, then accepts no more and returns once every connection has ended: requests in flight are
 /// answered within [`Limits::drain_timeout`]. `stop` should be the [`super::App::stop`] that ends the streams. Streams
-/// that have their connection for themselves run on `fan_out`.
+/// that have their connection for themselves run on `fan_out`. With an [`Acceptor`] nothing but TLS is served.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Acceptor>,
     front: Front,
     metrics: Metrics,
     limits: Limits,
     stop: CancellationToken,
     fan_out: Handle,
 ) {
-    let (tasks, metrics) = (TaskTracker::new(), Arc::new(metrics));
+    let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
+    let server = Server { front, metrics, limits, tasks: tasks.clone(), stop, abort, fan_out };
+    let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-    let abort = CancellationToken::new();
-    while let Some(socket) = stop.run_until_cancelled(accept(&listener)).await {
+    let handshakes = Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS)));
+    while let Some(socket) = server.stop.run_until_cancelled(accept(&listener)).await {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            metrics.connection_closed(Closed::Full);
+            server.metrics.connection_closed(Closed::Full);
             continue;
         };
-        let connection = Counted { _place: place, _open: metrics.connection_opened(), metrics: Arc::clone(&metrics) };
-        let served = connection::run(socket, front.clone(), limits, tasks.clone(), stop.clone(), abort.clone());
-        let (streams, fan_out) = (tasks.clone(), fan_out.clone());
-        tasks.spawn(async move {
-            match served.await {
-                Err(reason) => connection.closed(reason),
-                // In a task of its own, which is small: there are thousands, and most of them rest.
-                Ok(mut stream) => {
-                    streams.spawn_on(async move { connection.closed(stream.run().await) }, &fan_out);
-                }
+        // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(error = &error as &dyn Error, "could not set TCP_NODELAY");
+        }
+        let open = Counted { _place: place, _open: server.metrics.connection_opened(), server: Arc::clone(&server) };
+        // Two kinds of tasks, so that those without TLS don't have the size of those with it.
+        match &tls {
+            None => tasks.spawn(open.serve(socket)),
+            Some(tls) => {
+                let (tls, handshakes) = (tls.clone(), Arc::clone(&handshakes));
+                tasks.spawn(async move {
+                    match handshake(&tls, socket, limits.handshake_timeout, &handshakes).await {
+                        Some(socket) => open.serve(socket).await,
+                        None => open.closed(Closed::Handshake),
+                    }
+                })
             }
-        });
+        };
     }
     drop(listener);
     tasks.close();
     if timeout(limits.drain_timeout, tasks.wait()).await.is_err() {
         warn!("connections are still open after the drain, closing them");
-        abort.cancel();
+        server.abort.cancel();
         tasks.wait().await;
     }
+}
+
+/// What all connections share.
+pub(super) struct Server {
+    pub(super) front: Front,
+    pub(super) limits: Limits,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    /// Ends what has not ended in time after `stop`.
+    pub(super) abort: CancellationToken,
+    metrics: Metrics,
+    fan_out: Handle,
 }
 
 /// A connection that counts as open.
 struct Counted {
     _place: OwnedSemaphorePermit,
     _open: Open,
-    metrics: Arc<Metrics>,
+    server: Arc<Server>,
 }
 
 impl Counted {
-    fn closed(self, reason: Closed) {
-        self.metrics.connection_closed(reason);
+    /// Serves it to its end.
+    async fn serve<S>(self, socket: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match connection::run(socket, &self.server).await {
+            Err(reason) => self.closed(reason),
+            // In a task of its own, which is small: there are thousands, and most of them rest.
+            Ok(mut stream) => {
+                let server = Arc::clone(&self.server);
+                server.tasks.spawn_on(async move { self.closed(stream.run().await) }, &server.fan_out);
+            }
+        }
     }
+
+    fn closed(self, reason: Closed) {
+        self.server.metrics.connection_closed(reason);
+    }
+}
+
+/// Makes a TLS connection of a socket, in time and when it is its turn.
+async fn handshake(
+    tls: &Acceptor,
+    socket: TcpStream,
+    time: Duration,
+    handshakes: &Semaphore,
+) -> Option<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+    let shaken = async {
+        let _turn = handshakes.acquire().await.expect("the semaphore is never closed");
+        tls.accept(socket).await
+    };
+    match timeout(time, shaken).await {
+        Ok(Ok(socket)) => return Some(socket),
+        Ok(Err(AcceptError::Plain(socket))) => refuse_plain(socket).await,
+        Ok(Err(error @ AcceptError::Handshake(_))) => {
+            debug!(error = &error as &dyn Error, "no TLS connection");
+        }
+        Err(_) => debug!("no TLS connection in time"),
+    }
+    None
+}
+
+/// Tells a client in its own words that it has to speak TLS. What can't be told at once is not told.
+async fn refuse_plain(mut socket: TcpStream) {
+    // What is closed with something unread is reset, and the client may never see the answer.
+    let _ = socket.try_read(&mut [0; 4096]);
+    let _ = socket.try_write(&Problem::tls_required().to_http_1());
+    let _ = socket.shutdown().await;
 }
 
 /// The next connection. No error ends the loop: a client that left while it waited is not our concern, and descriptors

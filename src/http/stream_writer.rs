@@ -4,16 +4,17 @@
 //! to put chunks one behind the other, which they are made for. Without hyper's buffers and its state for whatever might
 //! come an idle subscriber takes a tenth of the memory, and a batch leaves in one piece.
 
-use std::io::ErrorKind::WouldBlock;
-use std::task::ready;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::task::coop::consume_budget;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +29,8 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// A stream and its socket. It ends when the stream does, the client goes or takes nothing for too long, or at `abort`.
 #[derive(Debug)]
-pub(super) struct StreamWriter {
-    pub(super) socket: TcpStream,
+pub(super) struct StreamWriter<S> {
+    pub(super) socket: S,
     pub(super) events: Events,
     /// Of the answer.
     pub(super) headers: HeaderMap,
@@ -37,13 +38,13 @@ pub(super) struct StreamWriter {
     pub(super) abort: CancellationToken,
 }
 
-impl StreamWriter {
+impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
     /// Answers, then writes events to their end.
     pub(super) async fn run(&mut self) -> Closed {
         match self.write_all().await {
             Ok(()) => {
                 // So that what the client may have sent meanwhile doesn't make a reset of the end.
-                let _ = self.socket.shutdown().await;
+                let _ = timeout(self.stall_timeout, self.socket.shutdown()).await;
                 Closed::Stopped
             }
             Err(closed) => closed,
@@ -60,7 +61,7 @@ impl StreamWriter {
             let chunk = tokio::select! {
                 biased;
                 chunk = self.events.next() => chunk,
-                () = gone(&self.socket, &mut unasked_bytes) => return Err(Closed::Client),
+                () = gone(&mut self.socket, &mut unasked_bytes) => return Err(Closed::Client),
             };
             match chunk {
                 Some(chunk) => self.write(chunk.framed()).await?,
@@ -71,41 +72,65 @@ impl StreamWriter {
         }
     }
 
-    async fn write(&self, mut bytes: &[u8]) -> Result<(), Closed> {
-        while !bytes.is_empty() {
-            match self.socket.try_write(bytes) {
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                // In a box: most streams never come here.
-                Err(error) if error.kind() == WouldBlock => Box::pin(self.writable()).await?,
-                Err(_) => return Err(Closed::Client),
-            }
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
+        // Not held back by the budget of the task, which is no reason to prepare for a wait.
+        let written = unconstrained(poll_fn(|cx| Poll::Ready(poll_write_all(&mut self.socket, cx, &mut bytes)))).await;
+        match written {
+            Poll::Ready(written) => written.map_err(|_| Closed::Client),
+            // In a box: most streams never come here.
+            Poll::Pending => Box::pin(self.write_slowly(bytes)).await,
         }
-        Ok(())
     }
 
-    async fn writable(&self) -> Result<(), Closed> {
-        tokio::select! {
-            writable = timeout(self.stall_timeout, self.socket.writable()) => match writable {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(Closed::Client),
-                Err(_) => Err(Closed::Stalled),
-            },
-            () = self.abort.cancelled() => Err(Closed::Stopped),
+    async fn write_slowly(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
+        loop {
+            let before = bytes.len();
+            let written = poll_fn(|cx| match poll_write_all(&mut self.socket, cx, &mut bytes) {
+                Poll::Pending if bytes.len() < before => Poll::Ready(Ok(false)),
+                written => written.map_ok(|()| true),
+            });
+            tokio::select! {
+                written = timeout(self.stall_timeout, written) => match written {
+                    Ok(Ok(true)) => return Ok(()),
+                    Ok(Ok(false)) => {}
+                    Ok(Err(_)) => return Err(Closed::Client),
+                    Err(_) => return Err(Closed::Stalled),
+                },
+                () = self.abort.cancelled() => return Err(Closed::Stopped),
+            }
         }
     }
 }
 
+/// Writes bytes, and takes them away as they are written, until they and what the socket itself still has to write are in
+/// the hands of the kernel.
+fn poll_write_all<S: AsyncWrite + Unpin>(
+    socket: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &mut &[u8],
+) -> Poll<io::Result<()>> {
+    while !bytes.is_empty() {
+        let written = ready!(Pin::new(&mut *socket).poll_write(cx, bytes))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Pin::new(socket).poll_flush(cx)
+}
+
 /// Waits until the client has closed the connection, or has sent too much.
-async fn gone(socket: &TcpStream, unasked_bytes: &mut usize) {
-    std::future::poll_fn(|cx| {
-        while *unasked_bytes <= UNASKED_BYTES_MAX && ready!(socket.poll_read_ready(cx)).is_ok() {
-            match socket.try_read(&mut [0; 1024]) {
-                Ok(read) if read > 0 => *unasked_bytes += read,
-                Err(error) if error.kind() == WouldBlock => {}
-                Ok(_) | Err(_) => break,
+async fn gone<S: AsyncRead + Unpin>(socket: &mut S, unasked_bytes: &mut usize) {
+    poll_fn(|cx| {
+        let mut room = [0; 1024];
+        while *unasked_bytes <= UNASKED_BYTES_MAX {
+            let mut buf = ReadBuf::new(&mut room);
+            match ready!(Pin::new(&mut *socket).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => *unasked_bytes += buf.filled().len(),
+                Ok(()) | Err(_) => break,
             }
         }
-        std::task::Poll::Ready(())
+        Poll::Ready(())
     })
     .await;
 }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::node::{Counts, Node};
+use crate::tls::Acceptor;
 
 /// Asks a node what it counts.
 #[derive(Debug)]
@@ -29,6 +30,26 @@ impl Collector for NodeCollector {
         raft(&counts, &mut page)?;
         log(&counts, &mut page)?;
         broker(&counts, &mut page)
+    }
+}
+
+/// Asks until when a certificate is valid.
+#[derive(Debug)]
+pub(super) struct CertificateCollector {
+    clients: Acceptor,
+}
+
+impl CertificateCollector {
+    pub(super) fn new(clients: Acceptor) -> Self {
+        Self { clients }
+    }
+}
+
+impl Collector for CertificateCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let expires = u64::try_from(self.clients.expires().as_second()).unwrap_or(0);
+        let help = "When the certificate that clients are shown expires, in seconds since 1970";
+        Page(&mut encoder).gauge("http_certificate_expiry_timestamp_seconds", help, expires)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod admin;
 mod collector;
+mod reload;
 mod started;
 
 use std::fmt;
@@ -14,18 +15,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use self::collector::NodeCollector;
+use self::collector::{CertificateCollector, NodeCollector};
 pub use self::started::Started;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError};
@@ -37,6 +40,7 @@ use crate::peer;
 use crate::rpc::{Secret, SecretError};
 use crate::state::KeyWindow;
 use crate::storage::DataDirError;
+use crate::tls::{Acceptor, TlsError};
 
 /// Why a server could not start or go on.
 #[derive(Debug, Error)]
@@ -64,6 +68,15 @@ pub enum ServerError {
     /// The cluster secret can't be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// What TLS is made of can't be used.
+    #[error("TLS can't be served ({setting})")]
+    Tls {
+        /// The setting that names the certificate.
+        setting: &'static str,
+        /// Why.
+        #[source]
+        source: TlsError,
+    },
     /// An origin that may use the API can't be one.
     #[error(transparent)]
     Origin(#[from] OriginError),
@@ -122,7 +135,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// subscribers come to the others all at once, and whoever finds no room tries again after 1, 3, 7 … seconds.
 const BACKLOG: u32 = u16::MAX as u32;
 
-/// Runs a node until `stop`. Calls `ready` once it serves.
+/// Runs a node until `stop`. Calls `ready` once it serves. Looks at files that may change whenever `reload` is notified,
+/// and now and then unasked.
 ///
 /// Streams run on `fan_out`, the threads of another runtime: a publish goes through half a dozen tasks, and on the same
 /// threads each of them would wait until thousands of streams have written.
@@ -135,6 +149,7 @@ pub async fn run(
     fan_out: Handle,
     ready: impl FnOnce(&Started) -> io::Result<()>,
     stop: impl Future<Output = ()>,
+    reload: Arc<Notify>,
 ) -> Result<(), ServerError> {
     let secret = secret.map(|secret| Secret::new(secret.as_bytes())).transpose()?;
     let data_dir = std::path::absolute(&settings.data_dir).map_err(|source| DataDirError::Io {
@@ -142,6 +157,7 @@ pub async fn run(
         path: settings.data_dir.clone(),
         source,
     })?;
+    let tls = client_tls(&settings)?;
     let (clients, listen) = bind(settings.listen, Port::Clients)?;
     let (peers, peer_listen) = bind(settings.peer_listen_address(), Port::Peers)?;
     let member = Member {
@@ -159,8 +175,20 @@ pub async fn run(
         ..Limits::default()
     };
     let front = Front::new(&options);
-    let serve = http::serve(clients, front.clone(), metrics.clone(), limits, stopping.clone(), fan_out.clone());
-    let serving = tokio::spawn(serve);
+    let serving = tokio::spawn(http::serve(
+        clients,
+        tls.clone(),
+        front.clone(),
+        metrics.clone(),
+        limits,
+        stopping.clone(),
+        fan_out.clone(),
+    ));
+    if let Some(tls) = tls {
+        registry.register_collector(Box::new(CertificateCollector::new(tls.clone())));
+        let keep_current = reload::keep_current(settings.reload_interval, reload, move || tls.reload());
+        tasks.spawn(stopping.clone().run_until_cancelled_owned(keep_current));
+    }
 
     let mut stop = pin!(stop);
     let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics, fan_out);
@@ -247,6 +275,13 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Reads what TLS with clients is made of, if it is asked for.
+fn client_tls(settings: &Settings) -> Result<Option<Acceptor>, ServerError> {
+    let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
+    let acceptor = Acceptor::new(certificate.clone(), key.clone());
+    acceptor.map(Some).map_err(|source| ServerError::Tls { setting: "--tls-cert, --tls-key", source })
 }
 
 fn http_options(settings: &Settings, listen: SocketAddr) -> Result<http::Options, ServerError> {

@@ -9,6 +9,8 @@
 )]
 
 mod administration;
+#[path = "../../src/tls/tests/authority.rs"]
+mod authority;
 mod chaos;
 mod cli;
 mod cluster;
@@ -25,3 +27,4 @@ mod lifecycle;
 mod membership;
 mod regressions;
 mod tidy;
+mod tls;

@@ -8,6 +8,7 @@ mod problems;
 mod publish;
 mod sockets;
 mod streams;
+mod tls;
 mod topics;
 
 use std::sync::Arc;

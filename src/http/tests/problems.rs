@@ -64,6 +64,7 @@ async fn every_code_has_its_golden_answer() {
         api.send(request(Method::POST, "/topics/t", "value=1")).await,
         api.send(misdirected).await,
         api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
+        answer(Problem::tls_required()).await,
         answer(damaged()).await,
         answer(OrderRefused::UnknownNode { node: NodeId::new(7) }).await,
         answer(OrderRefused::LastVoter { node: NodeId::new(1) }).await,

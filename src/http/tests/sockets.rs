@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::StreamExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -11,14 +11,15 @@ use tokio::time::interval;
 
 use super::*;
 use crate::http::{Front, Limits, serve};
+use crate::tls::Acceptor;
 
 /// Short enough for a test to wait for, long enough for a busy machine to be in time.
-const SHORT: Duration = Duration::from_millis(300);
+pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 /// The API on a port of its own.
-struct Server {
-    address: SocketAddr,
-    api: Api,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) api: Api,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -29,32 +30,36 @@ impl Server {
     }
 
     async fn with(limits: Limits) -> Self {
+        Self::secured(limits, None).await
+    }
+
+    pub(super) async fn secured(limits: Limits, tls: Option<Acceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let app = app(Options::default()).await;
         let (metrics, stop) = (app.metrics.clone(), app.stop.clone());
         let (front, api) = (Front::new(&app.options), Api::new(app));
         front.open(api.clone());
-        let task = tokio::spawn(serve(listener, front, metrics, limits, stop.clone(), Handle::current()));
+        let task = tokio::spawn(serve(listener, tls, front, metrics, limits, stop.clone(), Handle::current()));
         Self { address, api, stop, task }
     }
 
-    async fn connect(&self) -> Client {
+    pub(super) async fn connect(&self) -> Client {
         Client(TcpStream::connect(self.address).await.expect("a connection"))
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Stops it; it must end soon.
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         timeout(SOON, self.task).await.expect("an end soon").expect("no panic");
     }
 
     /// Waits until a metric has come to be.
-    async fn reaches(&self, metric: &str) {
+    pub(super) async fn reaches(&self, metric: &str) {
         let reached = async {
             while !self.api.get("/metrics").await.text().lines().any(|line| line == metric) {
                 tokio::task::yield_now().await;
@@ -65,15 +70,15 @@ impl Server {
 }
 
 /// A client that speaks bytes.
-struct Client(TcpStream);
+pub(super) struct Client<S = TcpStream>(pub(super) S);
 
-impl Client {
-    async fn write(&mut self, text: &str) {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) async fn write(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.expect("written");
     }
 
     /// Reads until the text has come.
-    async fn until(&mut self, wanted: &str) -> String {
+    pub(super) async fn until(&mut self, wanted: &str) -> String {
         let (mut found, mut seen) = (Vec::new(), 0);
         while !found[seen..].windows(wanted.len()).any(|window| window == wanted.as_bytes()) {
             seen = found.len().saturating_sub(wanted.len());
@@ -84,7 +89,7 @@ impl Client {
     }
 
     /// What still comes before the server closes, which it must do soon.
-    async fn rest(&mut self) -> String {
+    pub(super) async fn rest(&mut self) -> String {
         let mut found = Vec::new();
         let read = async {
             // A reset is a close too: the server needn't read what it refuses.

@@ -1,0 +1,72 @@
+//! Why files can't be used for TLS.
+
+use std::io;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+/// Why files can't be used for TLS: which one, and what is wrong with it.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// Not there, or not for us.
+    #[error("{} can't be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Certainly another file.
+    #[error("{} is larger than certificates and keys are", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No certificate in it, or a broken one.
+    #[error("{} holds no certificate in PEM that can be read", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No private key in it, or a broken one, or one under a passphrase.
+    #[error("{} holds no private key in PEM that can be read; it may not be encrypted", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate is somebody else's.
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// Nobody would believe it any more.
+    #[error("the certificate in {} has expired at {at}", path.display())]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody would believe it yet.
+    #[error("the certificate in {} is not valid before {from}: is the clock of this machine right?", path.display())]
+    NotYetValid {
+        /// The file.
+        path: PathBuf,
+        /// When it will be.
+        from: Timestamp,
+    },
+    /// Of a kind that is not supported.
+    #[error("the certificate in {} and its key can't be used", path.display())]
+    Unusable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+}
