@@ -1,8 +1,9 @@
 //! `repl backup`: all that a cluster has, in one file and back.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -85,7 +86,8 @@ fn save(admin: &Admin, file: &Path) -> anyhow::Result<Contents> {
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);
     let written = (|| {
-        let mut out = File::create(&unfinished)?;
+        // As private as the data directory: it holds the same messages.
+        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         admin.download("/backup", &mut out)?;
         out.sync_all()?;
         let contents = server::backup_contents(&unfinished)?;

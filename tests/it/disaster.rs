@@ -1,6 +1,7 @@
 //! What is done when a cluster is gone, or most of it: backups, and one node that goes on alone.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -65,6 +66,8 @@ async fn a_backup_that_is_taken_under_load_becomes_a_new_cluster() {
     let (code, text) = backup(&["verify", path]).await;
     assert!(code == Some(0) && text.starts_with("whole: 1 topics with "), "{text}");
     assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1, "nothing is left beside it");
+    let mode = fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "it is nobody else's to read");
 
     let number = cluster.prepare(&[]);
     let restored = cluster.nodes[number].data_dir();
