@@ -77,6 +77,8 @@ impl Outlet {
             }
         };
         let socket = TcpSocket::new_v4().context("no socket for a stream")?;
+        // Tens of thousands that are closed would keep their ports for a minute, and the next system would find none.
+        socket.set_zero_linger()?;
         socket.bind(SocketAddr::new(from, 0)).with_context(|| format!("can't connect from {from}"))?;
         let mut socket =
             socket.connect(server).await.with_context(|| format!("can't connect from {from} to {server}"))?;
