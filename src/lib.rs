@@ -2,6 +2,7 @@
 //!
 //! The modules are layers: each knows only those below it. `ARCHITECTURE.md` tells the story; a test checks the arrows.
 
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;

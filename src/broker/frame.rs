@@ -59,6 +59,11 @@ pub enum Control<'a> {
         /// Always true.
         deleted: bool,
     },
+    /// `repl.auth`: whoever opened the stream may not read it any longer. It ends behind this.
+    Auth {
+        /// Why.
+        reason: AuthReason,
+    },
     /// `repl.move`: this node is about to stop, or has too much to do; go on at another one.
     Move {
         /// The client addresses of nodes that will take the stream.
@@ -82,6 +87,16 @@ pub enum GapReason {
     Recreated,
 }
 
+/// Why a stream may not be read any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthReason {
+    /// The time of the token has passed.
+    Expired,
+    /// The token was revoked.
+    Revoked,
+}
+
 impl Control<'_> {
     const fn name(&self) -> &'static str {
         match self {
@@ -89,6 +104,7 @@ impl Control<'_> {
             Self::Ready { .. } => "repl.ready",
             Self::Cursor { .. } => "repl.cursor",
             Self::Topic { .. } => "repl.topic",
+            Self::Auth { .. } => "repl.auth",
             Self::Move { .. } => "repl.move",
         }
     }

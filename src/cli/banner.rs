@@ -6,7 +6,7 @@ use crate::server::Started;
 /// The first lines that a start prints: where the node is, and what to try next.
 #[must_use]
 pub fn banner(started: &Started) -> String {
-    let Started { version, cluster, node, url, peer, data_dir, .. } = started;
+    let Started { version, cluster, node, url, peer, data_dir, asks_for_tokens, .. } = started;
     let data_dir = data_dir.display();
     // The lines below are read on this machine, which need not be able to reach what others are told.
     let here = format!("http://{}", reachable(started.listen));
@@ -15,20 +15,27 @@ pub fn banner(started: &Started) -> String {
     } else {
         String::new()
     };
+    let (auth, header) = if *asks_for_tokens {
+        (
+            "tokens: what is not allowed to everybody needs one (repl token --help)".to_owned(),
+            " -H \"Authorization: Bearer $TOKEN\"",
+        )
+    } else {
+        (format!("off: whoever reaches {} may publish and read", started.listen), "")
+    };
     format!(
         "repl {version}, node {node} of cluster {cluster}
 
   clients  {url}{elsewhere}
   peers    {peer}
   data     {data_dir}
-  auth     off: whoever reaches {listen} may publish and read
+  auth     {auth}
 
 Try it, each in a terminal of its own:
 
-  curl -N '{here}/sse?topic=hello'
-  curl --json '{{\"name\": \"hello\"}}' {here}/topics && curl --json '{{\"value\": \"world\"}}' {here}/topics/hello
+  curl -N{header} '{here}/sse?topic=hello'
+  curl{header} --json '{{\"name\": \"hello\"}}' {here}/topics && curl{header} --json '{{\"value\": \"world\"}}' {here}/topics/hello
 
-",
-        listen = started.listen,
+"
     )
 }

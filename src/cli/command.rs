@@ -9,7 +9,8 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl --join <HOST[:PORT]> [OPTIONS] one more node of a cluster
        repl cluster <COMMAND>              look at a cluster and change it
        repl backup <COMMAND>               save, check and restore all that a cluster has
-       repl recover --force-new-cluster    go on with one node where the majority is lost";
+       repl recover --force-new-cluster    go on with one node where the majority is lost
+       repl token <COMMAND>                make tokens and look at them";
 
 const AFTER_HELP: &str = "\
 Settings:
@@ -43,6 +44,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::cluster::command())
         .subcommand(super::backup::command())
         .subcommand(super::recover::command())
+        .subcommand(super::token::command())
         .disable_help_subcommand(true)
         .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
 }
@@ -54,6 +56,11 @@ pub(super) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static Sett
         let texts = matches.try_get_many::<String>(setting.field).ok().flatten()?;
         Some((setting, texts.cloned().collect()))
     })
+}
+
+/// The arguments of some settings, for a command that takes them.
+pub(super) fn arguments(fields: &[&str]) -> impl Iterator<Item = Arg> {
+    SETTINGS.iter().filter(|setting| fields.contains(&setting.field)).map(argument)
 }
 
 fn argument(setting: &'static Setting) -> Arg {

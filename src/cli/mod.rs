@@ -14,6 +14,7 @@ mod recover;
 mod report;
 mod serve;
 mod signal;
+mod token;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -51,6 +52,7 @@ pub fn run(
         Some(("cluster", matches)) => cluster::run(matches, environment),
         Some(("backup", matches)) => backup::run(matches, environment),
         Some(("recover", matches)) => recover::run(matches, environment),
+        Some(("token", matches)) => token::run(matches, environment),
         _ => serve::serve(&matches, environment).map(|()| String::new()),
     };
     match done {

@@ -37,7 +37,8 @@ pub(super) fn listen() -> io::Result<Signals<impl Future<Output = ()>>> {
             tokio::select! {
                 _ = interrupt.recv() => return SignalKind::interrupt(),
                 _ = terminate.recv() => return SignalKind::terminate(),
-                _ = hangup.recv() => asked.notify_one(),
+                // Certificates and keys. Who is busy looking right now looks again soon anyway.
+                _ = hangup.recv() => asked.notify_waiters(),
             }
         }
     };

@@ -26,7 +26,7 @@ pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigErro
     }
 
     let (listen, peer_listen) = (settings.listen, settings.peer_listen_address());
-    if !is_loopback(listen.ip()) && !settings.insecure {
+    if !is_loopback(listen.ip()) && !settings.asks_for_tokens() && !settings.insecure {
         return Err(ConfigError::OpenToAll { name: name("listen"), address: listen.to_string() });
     }
     if !is_loopback(peer_listen.ip()) && settings.cluster_secret_file.is_none() {

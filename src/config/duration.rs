@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::value::Text;
 
+/// A time as settings have it: `15m`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    Duration::parse(text)
+}
+
 impl Text for Duration {
     const NAME: &str = "TIME";
     const EXPECTED: &str = "a time with its unit, such as 500ms, 15s, 10m, 24h, 7d or 1h30m";

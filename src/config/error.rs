@@ -100,8 +100,8 @@ pub enum ConfigError {
     },
     /// Everybody on the network could publish and read.
     #[error(
-        "{name}: {address} is reachable from other machines, and nobody is asked who they are: listen on loopback, or \
-         say --insecure if everyone who reaches that address may publish and read"
+        "{name}: {address} is reachable from other machines, and nobody is asked who they are: ask for tokens \
+         (--token-key-file), listen on loopback, or say --insecure if everyone who reaches that address may publish and read"
     )]
     OpenToAll {
         /// The setting, as whoever set it knows it.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::Fallback::{Unset, Value};
 use super::setting::settings;
-use super::{Advertised, ClusterSecret, ConfigError, CorsOrigin, Given, LogFormat, PeerAddress, Setting, Size};
-use crate::domain::Retention;
+use super::{
+    Advertised, ClusterSecret, ConfigError, CorsOrigin, Given, JwksUrl, LogFormat, PeerAddress, Setting, Size,
+};
+use crate::domain::{Pattern, Retention};
 
 /// Names the file that holds the other settings, which is why it can't stand in there.
 pub static CONFIG: Setting = Setting::new::<Option<PathBuf>>(
@@ -41,6 +43,25 @@ settings! {
         cors_origin: Vec<CorsOrigin> = Unset("pages served from localhost");
         /// Listen beyond loopback although nobody is asked who they are.
         insecure: bool = Unset("off");
+    }
+    "Access" => {
+        /// A public key that proves tokens (JWT), in PEM, or several as JWK or JWKS; for EdDSA, ES256 and RS256. Read anew when it
+        /// changes.
+        token_key_file: Vec<PathBuf> = Unset("none; with neither keys nor rights for everybody, all may do everything");
+        /// A secret of at least 32 bytes that proves tokens, for HS256. Read anew when it changes.
+        token_secret_file: Vec<PathBuf> = Unset("none");
+        /// Where an issuer publishes its keys (JWKS). Fetched every minute.
+        token_jwks_url: Option<JwksUrl> = Unset("none");
+        /// What the `aud` of a token must name.
+        token_audience: Option<String> = Unset("not looked at");
+        /// What the `iss` of a token must be.
+        token_issuer: Option<String> = Unset("not looked at");
+        /// How far away the end of a token may be.
+        token_life_max: Duration = Value("1d"), from "1s";
+        /// Topics that whoever sends no token may read, as patterns.
+        anonymous_subscribe: Vec<Pattern> = Unset("none");
+        /// Topics that whoever sends no token may publish to, as patterns.
+        anonymous_publish: Vec<Pattern> = Unset("none");
     }
     "Cluster" => {
         /// Found a cluster that other nodes can join. No effect once the data directory belongs to one.
@@ -183,6 +204,16 @@ impl Settings {
     #[must_use]
     pub fn expects_peers(&self) -> bool {
         self.bootstrap || !self.join.is_empty() || self.cluster_secret_file.is_some()
+    }
+
+    /// Whether anybody is asked who they are.
+    #[must_use]
+    pub fn asks_for_tokens(&self) -> bool {
+        !self.token_key_file.is_empty()
+            || !self.token_secret_file.is_empty()
+            || self.token_jwks_url.is_some()
+            || !self.anonymous_subscribe.is_empty()
+            || !self.anonymous_publish.is_empty()
     }
 
     /// Reads the cluster secret, if there is one.

@@ -186,10 +186,13 @@ fn clients_from_other_machines_are_let_in_only_on_purpose() {
     check_refused(
         "",
         "REPL_LISTEN=0.0.0.0:7375",
-        "REPL_LISTEN: 0.0.0.0:7375 is reachable from other machines, and nobody is asked who they are: listen on \
-         loopback, or say --insecure if everyone who reaches that address may publish and read",
+        "REPL_LISTEN: 0.0.0.0:7375 is reachable from other machines, and nobody is asked who they are: ask for \
+         tokens (--token-key-file), listen on loopback, or say --insecure if everyone who reaches that address may publish and read",
     );
     assert!(settings("", "--listen=0.0.0.0:7375 --insecure=true").insecure);
+    for asking in ["--token-key-file=k", "--token-secret-file=s", "--anonymous-subscribe=public:**"] {
+        assert!(settings("", &format!("--listen=0.0.0.0:7375 {asking}")).asks_for_tokens());
+    }
     assert!(try_load("", "--listen=[::ffff:127.0.0.1]:1").is_ok());
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{TopicName, TopicNameError};
 
 /// A pattern over topic names. `*` stands for exactly one level, a final `**` for one or more; every other level stands
 /// for itself. Both stand for whole levels only. Matching is linear in the name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pattern(Arc<str>);
 
 /// Why a text is not a [`Pattern`].
@@ -65,6 +67,34 @@ impl Pattern {
             }
         }
     }
+
+    /// The pattern for the names that both stand for, if there can be any. Linear in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        let (mut one, mut two) = (self.0.split(':').peekable(), other.0.split(':').peekable());
+        let mut both: Vec<&str> = Vec::new();
+        loop {
+            match (one.peek().copied(), two.peek().copied()) {
+                (None, None) => break,
+                (Some("**"), Some(_)) => {
+                    both.extend(two);
+                    break;
+                }
+                (Some(_), Some("**")) => {
+                    both.extend(one);
+                    break;
+                }
+                (Some("*"), Some(level)) | (Some(level), Some("*")) => both.push(level),
+                (Some(level), Some(same)) if level == same => both.push(level),
+                (Some(_) | None, Some(_) | None) => return None,
+            }
+            one.next();
+            two.next();
+        }
+        // No topic has a longer name.
+        let both = both.join(":");
+        (both.len() <= TopicName::LEN_BYTES_MAX).then(|| Self(both.into()))
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -73,8 +103,24 @@ impl fmt::Display for Pattern {
     }
 }
 
+impl TryFrom<String> for Pattern {
+    type Error = PatternError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0.as_ref().into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -107,5 +153,43 @@ mod tests {
         assert_eq!(Pattern::parse("a:**:b"), Err(PatternError::RestNotLast));
         assert_eq!(Pattern::parse(""), Err(PatternError::Name(TopicNameError::Empty)));
         assert_eq!(Pattern::parse("repl.*"), Err(PatternError::Name(TopicNameError::Reserved)));
+    }
+
+    #[test]
+    fn an_intersection_is_one_pattern_or_none() {
+        let cases = [
+            ("**", "orders:*", Some("orders:*")),
+            ("orders:**", "*:1", Some("orders:1")),
+            ("orders:*", "orders:**", Some("orders:*")),
+            ("a:*:**", "*:b:**", Some("a:b:**")),
+            ("a:**", "a", None),
+            ("a:*", "b:*", None),
+            ("a:*", "a:b:c", None),
+            ("a", "a", Some("a")),
+        ];
+        for (one, two, expected) in cases {
+            let (one, two) = (Pattern::parse(one).expect(one), Pattern::parse(two).expect(two));
+            let expected = expected.map(|text| Pattern::parse(text).expect(text));
+            assert_eq!(one.intersection(&two), expected, "{one} and {two}");
+            assert_eq!(two.intersection(&one), expected, "{two} and {one}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_an_intersection_stands_for_both_stand_for(
+            one in "[ab*](:[ab*]){0,3}(:\\*\\*)?",
+            two in "[ab*](:[ab*]){0,3}(:\\*\\*)?",
+            name in "[ab](:[ab]){0,4}",
+        ) {
+            let (one, two) = (Pattern::parse(&one).expect("a pattern"), Pattern::parse(&two).expect("a pattern"));
+            let name = TopicName::parse(&name).expect("a name");
+            let both = one.intersection(&two);
+            if let Some(both) = &both {
+                prop_assert_eq!(Pattern::parse(both.as_str()), Ok(both.clone()));
+            }
+            let in_both = both.is_some_and(|both| both.matches(&name));
+            prop_assert_eq!(in_both, one.matches(&name) && two.matches(&name));
+        }
     }
 }

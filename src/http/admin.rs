@@ -6,7 +6,6 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -14,6 +13,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 use bytes::BytesMut;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::access::Caller;
 use super::body::Json;
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{Api, App, Code, Problem, cluster, health, metrics};
@@ -55,6 +56,8 @@ fn routes(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics::page))
         .fallback(async || Problem::new(Code::RouteNotFound, "See `repl cluster --help` for what can be ordered."))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "See the Allow header."))
+        // Whoever reaches the socket is the operator.
+        .layer(Extension(Caller::Trusted))
         .with_state(app)
 }
 

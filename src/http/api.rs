@@ -48,7 +48,7 @@ impl Api {
             .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "See the Allow header."))
             .with_state(Arc::clone(&app));
         let routes = Admitted { app: Arc::clone(&app), routes };
-        Self { routes: origin::cors(&app.options.cors_origins).layer(routes), app }
+        Self { routes: origin::cors(&app.options).layer(routes), app }
     }
 
     /// What requests are served with.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::access::Insider;
 use super::body::Json;
 use crate::node::{ClusterView, NodeState, NodeView, Role};
 
@@ -78,7 +79,7 @@ enum StateBody {
 /// Inspect the cluster
 #[utoipa::path(get, path = "/cluster", operation_id = "getCluster", tag = "operations",
     responses((status = 200, description = "The cluster as this node sees it", body = ClusterBody)))]
-pub(super) async fn get(State(app): State<Arc<App>>) -> Json<ClusterBody> {
+pub(super) async fn get(State(app): State<Arc<App>>, _: Insider) -> Json<ClusterBody> {
     Json(app.node.cluster().into())
 }
 

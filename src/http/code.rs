@@ -61,6 +61,14 @@ catalogue! {
     InvalidQuery: BAD_REQUEST, "invalid-query", "The query is not what this route takes";
     /// The port serves TLS, and the client speaks without.
     TlsRequired: BAD_REQUEST, "tls-required", "The port serves TLS only";
+    /// There is no token, and this needs one.
+    Unauthenticated: UNAUTHORIZED, "unauthenticated", "A token is needed";
+    /// The token is not genuine, not of this time, not for this broker, or revoked.
+    InvalidToken: UNAUTHORIZED, "invalid-token", "The token is not accepted";
+    /// The token is good, but does not allow this.
+    Forbidden: FORBIDDEN, "forbidden", "The token does not allow this";
+    /// A cookie came with a request of a page that is not admitted.
+    OriginNotAllowed: FORBIDDEN, "origin-not-allowed", "Pages of this origin may not use the cookie";
     /// The path is none of this API.
     RouteNotFound: NOT_FOUND, "route-not-found", "No such route";
     /// There is no such topic.
@@ -110,6 +118,17 @@ catalogue! {
 }
 
 impl Code {
+    /// What to tell a client about tokens (RFC 6750, section 3).
+    #[must_use]
+    pub const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Unauthenticated => Some("Bearer realm=\"repl\""),
+            Self::InvalidToken => Some("Bearer realm=\"repl\", error=\"invalid_token\""),
+            Self::Forbidden => Some("Bearer realm=\"repl\", error=\"insufficient_scope\""),
+            _ => None,
+        }
+    }
+
     /// After how many seconds asking again may help. An election takes one or two, so nothing changes sooner.
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u64> {

@@ -10,8 +10,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::{IntoParams, ToSchema};
 
+use super::access::{self, Topic};
 use super::body::JSON;
-use super::path::{NameText, Topic, TopicPath};
+use super::path::{NameText, TopicPath};
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{App, Code, Problem};
 use crate::domain::{Cursor, Position};
@@ -97,13 +98,13 @@ impl FromParameters for MessagesQuery {
     responses((status = 200, description = "A page of messages", body = MessagePage)))]
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    Topic(topic): Topic,
+    topic: Topic<access::Subscribe>,
     QueryString(query): QueryString<MessagesQuery>,
 ) -> Result<Response, Problem> {
     let MessagesQuery { after, before, limit, reverse } = query;
     let (after, before) = (app.position(after)?, app.position(before)?);
     let HistoryPage { messages, next } =
-        app.node.history(&topic, HistoryQuery { after, before, limit, reverse }).await?;
+        app.node.history(&topic.name, HistoryQuery { after, before, limit, reverse }).await?;
 
     let mut page = String::from(r#"{"messages":["#);
     for (index, message) in messages.iter().enumerate() {

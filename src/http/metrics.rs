@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
+use super::access::Operator;
 use super::{App, Problem};
 
 /// From half a millisecond, a read from memory, to beyond the time a write may take.
@@ -178,7 +179,7 @@ impl Drop for Open {
 #[utoipa::path(get, path = "/metrics", operation_id = "readMetrics", tag = "operations",
     responses((status = 200, description = "Metrics of this node", body = String,
         content_type = "application/openmetrics-text")))]
-pub(super) async fn page(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+pub(super) async fn page(State(app): State<Arc<App>>, _: Operator) -> Result<Response, Problem> {
     let mut text = String::new();
     encode(&mut text, &app.registry).map_err(|error| Problem::internal(&error))?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())

@@ -9,8 +9,10 @@
 //!   messages, and each route its own.
 //! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
 //! - [`Api`] answers requests; [`serve()`] takes them from a listener. Tests need only the first.
+//! - Whoever needs a right is asked for it in one place, by what handlers take: see `access`.
 //! - Nothing here changes the cluster, but for [`serve_admin`], which has a listener of its own.
 
+mod access;
 mod activity;
 mod admin;
 mod api;
@@ -55,6 +57,7 @@ pub use self::origin::{Origin, OriginError};
 pub use self::problem::Problem;
 pub use self::serve::{Limits, serve};
 pub use self::starting::Front;
+use crate::auth::Authority;
 use crate::domain::Retention;
 use crate::node::Node;
 
@@ -83,6 +86,8 @@ pub struct Options {
     pub loopback_only: bool,
     /// Origins whose pages are admitted besides those of this machine.
     pub cors_origins: Vec<Origin>,
+    /// Who may do what; without it everybody everything.
+    pub auth: Option<Arc<Authority>>,
     /// What a topic keeps unless its creator says otherwise.
     pub default_retention: Retention,
     /// The largest message, as the bytes of its JSON with value, headers and type.
@@ -96,6 +101,7 @@ impl Default for Options {
         Self {
             loopback_only: true,
             cors_origins: Vec::new(),
+            auth: None,
             default_retention: Retention::default(),
             message_bytes_max: 64 * 1024,
             // Longer than an election, so that a write that meets one usually outlives it.

@@ -12,8 +12,12 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
+use super::access::COOKIE_NAME;
 use super::body::JSON;
 use super::problem::PROBLEM_JSON;
 use super::{Code, cluster, health, history, metrics, publish, stream, topics};
@@ -45,6 +49,8 @@ struct Successes;
 
 /// Any operation may answer these.
 const ANYWHERE: &[Code] = &[Code::HostNotAllowed, Code::Internal];
+/// Where nodes ask for tokens, every operation that is not [`is_open`].
+const ACCESS: &[Code] = &[Code::Unauthenticated, Code::InvalidToken, Code::Forbidden, Code::OriginNotAllowed];
 const BODY: &[Code] = &[
     Code::MalformedJson,
     Code::InvalidBody,
@@ -74,6 +80,14 @@ fn problems(operation: &str) -> Option<Vec<Code>> {
     })
 }
 
+/// How a token is sent.
+const SCHEMES: [&str; 2] = ["token", "cookie"];
+
+/// Whether nobody is asked who he is, whatever the settings are.
+fn is_open(operation: &str) -> bool {
+    matches!(operation, "live" | "ready" | "readDescription")
+}
+
 /// Read this description
 #[utoipa::path(get, path = "/openapi.json", operation_id = "readDescription", tag = "operations",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
@@ -91,9 +105,23 @@ pub(super) fn describe() -> OpenApi {
     for (_, operation) in operations {
         let id = operation.operation_id.as_deref().unwrap_or_default();
         let own = problems(id).expect("every operation has its problems");
-        describe_problems(operation, &[ANYWHERE, &own].concat());
+        if is_open(id) {
+            describe_problems(operation, &[ANYWHERE, &own].concat());
+        } else {
+            describe_problems(operation, &[ANYWHERE, ACCESS, &own].concat());
+            // Or with nothing: it is the operator who says what everybody may do.
+            let schemes = SCHEMES.iter().map(|scheme| SecurityRequirement::new::<_, [&str; 0], _>(*scheme, []));
+            operation.security = Some(schemes.chain([SecurityRequirement::default()]).collect());
+        }
     }
     let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let cookie = ApiKey::Cookie(ApiKeyValue::with_description(
+        COOKIE_NAME,
+        "For a bare `EventSource` of a page of the same site. Other origins have to be named with `--cors-origin`",
+    ));
+    components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
     components.schemas.insert("Problem".to_owned(), RefOr::T(problem_schema().into()));
     document
 }
@@ -137,6 +165,8 @@ fn problem_schema() -> Object {
         .property("detail", text().description(Some("What to do, for people")))
         .property("line", number().description(Some("The line of a batch, from 1")))
         .property("parameter", text().description(Some("The parameter of the query")))
+        .property("topic", text().description(Some("The topic that was refused")))
+        .property("match", text().description(Some("The pattern that was refused")))
         .property("maxBytes", number())
         .property("maxLines", number())
         .property("outcome", text().enum_values(Some(["unknown"])))

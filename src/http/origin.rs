@@ -1,8 +1,9 @@
 //! Which web pages may use this node.
 //!
-//! Any page a user visits can send requests to a server on his machine. Two rules keep strangers out. *CORS*: pages
-//! from this machine may read answers, others only if the operator named their origin; cookies and other ambient
-//! credentials are never admitted, so `*` is safe to mean everyone. *Host*: a node that listens only on loopback serves
+//! Any page a user visits can send requests to a server on his machine. Three rules keep strangers out. *CORS*: pages
+//! from this machine may read answers, others only if the operator named their origin; `*` means everyone, but without
+//! cookies. *Cookies*: a browser adds them to what a stranger's page asks for, too, so a token in one counts only for pages
+//! of this origin and for those that the operator named. *Host*: a node that listens only on loopback serves
 //! only requests for names of loopback, because a page whose own name was made to point at 127.0.0.1 (DNS rebinding)
 //! is of the same origin as the node and asks no CORS at all.
 
@@ -11,11 +12,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, LOCATION, RETRY_AFTER};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use thiserror::Error;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
 use super::{Code, LAST_EVENT_ID, Options, Problem};
 
@@ -59,27 +63,70 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Where a page is that asks, as browsers since 2023 tell by themselves.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// The CORS rules. They name every header that a client of ours sends or reads.
-pub(super) fn cors(admitted: &[Origin]) -> CorsLayer {
+pub(super) fn cors(options: &Options) -> CorsLayer {
+    let admitted = &options.cors_origins;
+    let named = named(options);
+    let with_cookies = AllowCredentials::predicate(move |origin, _| names(&named, origin));
     let origins = if admitted.iter().any(Origin::is_any) {
         AllowOrigin::any()
     } else {
-        let admitted = admitted.to_vec();
-        AllowOrigin::predicate(move |origin, _| {
-            is_local(origin) || admitted.iter().any(|admitted| admitted.0 == *origin)
-        })
+        let admitted = admitted.clone();
+        AllowOrigin::predicate(move |origin, _| is_local(origin) || names(&admitted, origin))
     };
     CorsLayer::new()
         .allow_origin(origins)
+        .allow_credentials(with_cookies)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key"), LAST_EVENT_ID])
-        .expose_headers([LOCATION, RETRY_AFTER])
+        .expose_headers([LOCATION, RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_MAX_AGE)
+}
+
+/// Whether the operator named the origin.
+fn names(admitted: &[Origin], origin: &HeaderValue) -> bool {
+    admitted.iter().any(|admitted| admitted.0 == *origin)
+}
+
+/// Origins whose pages may use cookies: those that the operator named. `null` is no name, and who admits everybody has named
+/// nobody.
+fn named(options: &Options) -> Vec<Origin> {
+    let is_open = options.auth.is_none() || options.cors_origins.iter().any(Origin::is_any);
+    let named = options.cors_origins.iter().filter(|origin| !is_open && origin.0 != "null");
+    named.cloned().collect()
+}
+
+/// Refuses a cookie of a request that a stranger's page may have made. Browsers send `Origin` with whatever is not GET or
+/// HEAD, and with those if the page could read the answer.
+pub(super) fn check_cookie(options: &Options, parts: &Parts) -> Result<(), Problem> {
+    let is_ours = match parts.headers.get(ORIGIN) {
+        Some(origin) => is_same(origin, parts) || names(&named(options), origin),
+        None => match parts.headers.get(SEC_FETCH_SITE) {
+            Some(site) => site == "same-origin" || site == "none" && parts.method.is_safe(),
+            None => parts.method.is_safe(),
+        },
+    };
+    if is_ours {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::OriginNotAllowed,
+        "Name the page's origin with --cors-origin, or send the token as `Authorization: Bearer …`.",
+    ))
+}
+
+/// Whether a page was served from where the request goes.
+fn is_same(origin: &HeaderValue, parts: &Parts) -> bool {
+    let page = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    page.is_some_and(|(_, page)| host(&parts.uri, &parts.headers) == Some(page))
 }
 
 /// Refuses a request for a host that this node doesn't serve.
 pub(super) fn check_host(options: &Options, request: &Request) -> Result<(), Problem> {
-    if options.loopback_only && !host(request).is_none_or(names_loopback) {
+    if options.loopback_only && !host(request.uri(), request.headers()).is_none_or(names_loopback) {
         return Err(Problem::new(
             Code::HostNotAllowed,
             "This node listens on loopback only. Address it as localhost, 127.0.0.1 or [::1]; a proxy in front of it \
@@ -91,9 +138,9 @@ pub(super) fn check_host(options: &Options, request: &Request) -> Result<(), Pro
 
 /// The host a request is for, with its port; what can't be read is returned as a host that is nowhere served. `None` if
 /// the request has none: HTTP/1.0 health checks, never a browser.
-fn host(request: &Request) -> Option<&str> {
-    let in_uri = request.uri().authority().map(Authority::as_str);
-    in_uri.or_else(|| Some(request.headers().get(HOST)?.to_str().unwrap_or("?")))
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let in_uri = uri.authority().map(Authority::as_str);
+    in_uri.or_else(|| Some(headers.get(HOST)?.to_str().unwrap_or("?")))
 }
 
 /// Whether an origin is a page of this machine.

@@ -1,6 +1,6 @@
 //! The topic in a path.
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts as _, RawPathParams};
 use axum::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use utoipa::{IntoParams, ToSchema};
@@ -17,27 +17,20 @@ pub(super) struct NameText(String);
 /// The path of a route of one topic.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "a description of `Topic`")]
+#[expect(dead_code, reason = "a description of what `topic` reads")]
 pub(super) struct TopicPath {
     /// The topic's name, percent-encoded once.
     topic: NameText,
 }
 
 /// The `{topic}` of a path, percent-decoded exactly once: `%2F` is part of the name, `%252F` is the name `%2F`.
-#[derive(Debug)]
-pub(super) struct Topic(pub(super) TopicName);
-
-impl<S: Send + Sync> FromRequestParts<S> for Topic {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // The router has decoded the segment and looks for nothing in it; only a segment that isn't UTF-8 fails.
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::new(Code::InvalidTopicName, "Percent-encode the topic's name as UTF-8."))?;
-        let (_, name) = params.iter().next().expect("only routes with a topic ask for it");
-        Ok(Self(TopicName::parse(name)?))
-    }
+pub(super) async fn topic(parts: &mut Parts) -> Result<TopicName, Problem> {
+    // The router has decoded the segment and looks for nothing in it; only a segment that isn't UTF-8 fails.
+    let params = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| Problem::new(Code::InvalidTopicName, "Percent-encode the topic's name as UTF-8."))?;
+    let (_, name) = params.iter().next().expect("only routes with a topic ask for it");
+    Ok(TopicName::parse(name)?)
 }
 
 /// The path of a topic.

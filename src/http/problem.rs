@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -12,6 +12,7 @@ use tracing::{debug, error};
 
 use super::Code;
 use super::topics::RetentionBody;
+use crate::auth::TokenError;
 use crate::domain::{
     CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, PatternError, TopicNameError,
 };
@@ -127,6 +128,9 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.code.retry_after_seconds() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.code.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
@@ -250,6 +254,12 @@ impl From<HistoryError> for Problem {
 impl From<NotReady> for Problem {
     fn from(reason: NotReady) -> Self {
         Self::new(Code::NotReady, format!("Send traffic to another node for now: {reason}."))
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        Self::new(Code::InvalidToken, sentence(&error))
     }
 }
 

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::access::{self, Topic};
 use super::body::{self, JSON, Json, Object};
 use super::history::Message;
-use super::path::{Topic, TopicPath};
+use super::path::TopicPath;
 use super::{App, Code, Problem};
 use crate::domain::{Cursor, EventType, Headers, IdempotencyKey, JsonText, NewMessage};
 use crate::node::{Stored, WriteError};
@@ -99,7 +100,7 @@ pub(super) struct BatchMessage {
             was", body = Published)))]
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
-    Topic(topic): Topic,
+    topic: Topic<access::Publish>,
     publication: Publication,
 ) -> Result<Response, Problem> {
     let batch = matches!(publication, Publication::Batch(_));
@@ -107,7 +108,7 @@ pub(super) async fn publish(
         Publication::One(message) => vec![message],
         Publication::Batch(messages) => messages,
     };
-    let stored = app.node.publish(topic, messages, app.write_deadline()).await.map_err(|error| match error {
+    let stored = app.node.publish(topic.name, messages, app.write_deadline()).await.map_err(|error| match error {
         WriteError::Refused(Refusal::KeyReused { line }) if batch => Problem::from(error).at_line(line + 1),
         _ => error.into(),
     })?;

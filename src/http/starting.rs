@@ -29,7 +29,7 @@ impl Front {
             .fallback(async || {
                 Problem::new(Code::NotReady, "The node is starting. Try again in a moment, or another node.")
             })
-            .layer(origin::cors(&options.cors_origins));
+            .layer(origin::cors(options));
         Self { starting, api: Arc::default() }
     }
 

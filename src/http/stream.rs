@@ -22,8 +22,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::debug;
 use utoipa::IntoParams;
 
+use super::access::{self, Caller, Topic};
 use super::metrics::Open;
-use super::path::{Topic, TopicPath};
+use super::path::TopicPath;
 use super::query::{self, FromParameters, Parameters, QueryString};
 use super::start::{self, LastEventId};
 use super::{App, Code, Problem};
@@ -121,11 +122,12 @@ impl FromParameters for SelectionQuery {
         body = String, content_type = "text/event-stream")))]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
-    Topic(topic): Topic,
+    Topic { name: topic, .. }: Topic<access::Subscribe>,
+    caller: Caller,
     QueryString(query): QueryString<StreamQuery>,
     resume: LastEventId,
 ) -> Result<Response, Problem> {
-    let stream = app.node.stream(query.request(Selection::topic(topic.clone()), &resume));
+    let stream = app.node.stream(query.request(Selection::topic(topic.clone()), &resume, &caller));
     if stream.is_ok() {
         // An `EventSource` takes a 404 for the last word, so this node's own may not be enough.
         match app.node.has_topic(&topic).await {
@@ -139,7 +141,8 @@ pub(super) async fn one(
 
 /// Stream many topics
 ///
-/// In the one order of the cluster. Topics that don't exist yet join the stream when they are created.
+/// In the one order of the cluster. Topics that don't exist yet join the stream when they are created. A pattern stands
+/// for no more than the caller may read.
 #[utoipa::path(get, path = "/sse", operation_id = "stream", tag = "streams",
     params(SelectionQuery, StreamQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event received")),
@@ -147,20 +150,25 @@ pub(super) async fn one(
         body = String, content_type = "text/event-stream")))]
 pub(super) async fn many(
     State(app): State<Arc<App>>,
+    caller: Caller,
     QueryString((selection, query)): QueryString<(SelectionQuery, StreamQuery)>,
     resume: LastEventId,
-) -> Response {
+) -> Result<Response, Problem> {
     let SelectionQuery { topics, patterns } = selection;
     let selection = Selection { topics: topics.into_iter().collect(), patterns: patterns.into_iter().collect() };
-    answer(&app, app.node.stream(query.request(selection, &resume)))
+    let selection = caller.readable(selection)?;
+    if selection.topics.len() + selection.patterns.len() > SELECTED_MAX {
+        return Err(query::invalid("match", "with the patterns of the token it stands for too many; narrow it"));
+    }
+    Ok(answer(&app, app.node.stream(query.request(selection, &resume, &caller))))
 }
 
 impl StreamQuery {
     /// A stream that resumes has had its tail, and an `EventSource` asks for the same URL again.
-    fn request(self, selection: Selection, resume: &LastEventId) -> StreamRequest {
+    fn request(self, selection: Selection, resume: &LastEventId, caller: &Caller) -> StreamRequest {
         let start = resume.0.map_or(self.after, Start::Cursor);
         let tail = self.tail.filter(|_| !matches!(start, Start::Cursor(_)));
-        StreamRequest { selection, format: self.format, start, tail }
+        StreamRequest { selection, format: self.format, start, tail, lease: caller.lease() }
     }
 }
 
@@ -252,7 +260,8 @@ mod tests {
     fn a_cursor_outranks_the_query_and_its_tail() {
         let query = |after| StreamQuery { after, tail: Some(5), format: Format::Full };
         let cursor = Cursor::parse("00000000-7").expect("a cursor");
-        let request = |after, resume| query(after).request(Selection::default(), &LastEventId(resume));
+        let request =
+            |after, resume| query(after).request(Selection::default(), &LastEventId(resume), &Caller::Trusted);
 
         assert_eq!((request(Start::Now, None).start, request(Start::Now, None).tail), (Start::Now, Some(5)));
         let resumed = request(Start::Now, Some(cursor));

@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::access::{self, Caller, Topic};
 use super::body::{Json, Object};
-use super::path::{self, NameText, Topic, TopicPath};
+use super::path::{self, NameText, TopicPath};
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{App, Problem};
 use crate::domain::{Retention, RetentionChange, TopicName};
@@ -118,11 +119,17 @@ impl FromParameters for TopicsQuery {
 }
 
 /// List topics
+///
+/// Those that the caller has any right to.
 #[utoipa::path(get, path = "/topics", operation_id = "listTopics", tag = "topics", params(TopicsQuery),
     responses((status = 200, description = "A page of topics", body = TopicPage)))]
-pub(super) async fn list(State(app): State<Arc<App>>, QueryString(query): QueryString<TopicsQuery>) -> Response {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    QueryString(query): QueryString<TopicsQuery>,
+) -> Response {
     // One more than asked for tells whether there is a next page.
-    let mut topics = app.node.topics(&query.prefix, query.after.as_ref(), query.limit + 1);
+    let mut topics = app.topics_seen(&caller, &query.prefix, query.after, query.limit + 1);
     let more = topics.len() > query.limit;
     topics.truncate(query.limit);
     let next = topics.last().filter(|_| more).map(|topic| topic.info.name.as_str().to_owned());
@@ -138,8 +145,13 @@ pub(super) async fn list(State(app): State<Arc<App>>, QueryString(query): QueryS
         (status = 201, description = "The topic was created", body = TopicBody,
             headers(("Location" = String, description = "Its path"))),
         (status = 200, description = "The topic exists, with the settings that were named", body = TopicBody)))]
-pub(super) async fn create(State(app): State<Arc<App>>, Json(topic): Json<NewTopic>) -> Result<Response, Problem> {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(topic): Json<NewTopic>,
+) -> Result<Response, Problem> {
     let name = TopicName::parse(&topic.name)?;
+    caller.check_creation(&name)?;
     let retention: RetentionChange = topic.retention.map(|Object(retention)| retention.into()).unwrap_or_default();
     let default = app.options.default_retention;
     Ok(match app.node.create_topic(name, retention, default, app.write_deadline()).await? {
@@ -155,8 +167,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, Json(topic): Json<NewTop
 #[utoipa::path(get, path = "/topics/{topic}", operation_id = "getTopic", tag = "topics",
     params(TopicPath),
     responses((status = 200, description = "The topic", body = TopicBody)))]
-pub(super) async fn get(State(app): State<Arc<App>>, Topic(name): Topic) -> Result<Json<TopicBody>, Problem> {
-    let topic = app.node.topic(&name).ok_or_else(Problem::topic_not_found)?;
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    topic: Topic<access::Inspect>,
+) -> Result<Json<TopicBody>, Problem> {
+    let topic = app.node.topic(&topic.name).ok_or_else(Problem::topic_not_found)?;
     Ok(Json(topic.into()))
 }
 
@@ -168,10 +183,10 @@ pub(super) async fn get(State(app): State<Arc<App>>, Topic(name): Topic) -> Resu
     responses((status = 200, description = "The topic after the change", body = TopicBody)))]
 pub(super) async fn change(
     State(app): State<Arc<App>>,
-    Topic(name): Topic,
+    topic: Topic<access::Manage>,
     Json(change): Json<TopicChange>,
 ) -> Result<Json<TopicBody>, Problem> {
-    let topic = app.node.change_retention(name, change.retention.0.into(), app.write_deadline()).await?;
+    let topic = app.node.change_retention(topic.name, change.retention.0.into(), app.write_deadline()).await?;
     Ok(Json(app.describe(topic)))
 }
 
@@ -182,12 +197,27 @@ pub(super) async fn change(
 #[utoipa::path(delete, path = "/topics/{topic}", operation_id = "deleteTopic", tag = "topics",
     params(TopicPath),
     responses((status = 204, description = "The topic and its messages are gone")))]
-pub(super) async fn delete(State(app): State<Arc<App>>, Topic(name): Topic) -> Result<StatusCode, Problem> {
-    app.node.delete_topic(name, app.write_deadline()).await?;
+pub(super) async fn delete(State(app): State<Arc<App>>, topic: Topic<access::Manage>) -> Result<StatusCode, Problem> {
+    app.node.delete_topic(topic.name, app.write_deadline()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl App {
+    /// Topics in the order of their names, of those that the caller learns of.
+    fn topics_seen(&self, caller: &Caller, prefix: &str, mut after: Option<TopicName>, limit: usize) -> Vec<TopicView> {
+        let mut seen = Vec::new();
+        loop {
+            let page = self.node.topics(prefix, after.as_ref(), limit);
+            let is_last = page.len() < limit;
+            after = page.last().map(|topic| topic.info.name.clone());
+            seen.extend(page.into_iter().filter(|topic| caller.sees(&topic.info.name)));
+            if is_last || seen.len() >= limit {
+                seen.truncate(limit);
+                return seen;
+            }
+        }
+    }
+
     /// A topic as a write left it, with its subscribers here.
     fn describe(&self, info: TopicInfo) -> TopicBody {
         let subscribers = self.node.topic(&info.name).map_or(0, |topic| topic.subscribers);

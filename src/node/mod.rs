@@ -35,7 +35,7 @@ pub use self::refound::{DisasterError, force_new_cluster, restore_backup};
 pub use self::settings::{Connections, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
-pub use self::stream::{NotServing, Start, Stream, StreamRequest};
+pub use self::stream::{Lease, NotServing, Start, Stream, StreamRequest};
 pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};

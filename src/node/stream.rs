@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use super::history::{self, ReadError};
 use super::{Node, NotReady};
-use crate::broker::frame::{self, Control, GapReason};
+use crate::broker::frame::{self, AuthReason, Control, GapReason};
 use crate::broker::{Chunk, ChunkBuffer, Delivery, Format, Subscription};
 use crate::consensus::Progress;
 use crate::consensus::wire::{self, kind};
@@ -50,6 +50,15 @@ pub struct StreamRequest {
     pub start: Start,
     /// With [`Start::Now`]: so many of the last messages of each topic first.
     pub tail: Option<u64>,
+    /// Until when it may be read; without one, for ever.
+    pub lease: Option<Lease>,
+}
+
+/// Until when a stream may be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// From then on no more.
+    pub expires_at: Timestamp,
 }
 
 /// Where a stream starts.
@@ -95,7 +104,9 @@ pub struct Stream {
     silence: Pin<Box<Sleep>>,
     /// Completes when the node sends its streams elsewhere.
     told: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Of a stream that was told to move: when it ends.
+    /// When its lease expires.
+    expires: Option<Instant>,
+    /// Of a stream that was told to move, or whose lease is over: when it ends.
     end: Option<Instant>,
     _open: TaskTrackerToken,
 }
@@ -126,7 +137,7 @@ impl Node {
             Ok(()) | Err(NotReady::CatchingUp { .. }) => {}
             Err(reason) => return Err(reason.into()),
         }
-        let StreamRequest { selection, format, start, tail } = request;
+        let StreamRequest { selection, format, start, tail, lease } = request;
         let subscription = self.inner.broker.subscribe(selection.clone(), format);
         let from = subscription.from();
         let spoken = Instant::now();
@@ -145,9 +156,11 @@ impl Node {
             spoken,
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
             told: Box::pin(self.inner.drain.told()),
+            expires: lease.map(|lease| spoken + lease.expires_at.since(Timestamp::now())),
             end: None,
             _open: self.inner.drain.open(),
         };
+        stream.rest();
         stream.start(start, tail, from);
         Ok(stream)
     }
@@ -228,7 +241,7 @@ impl Stream {
             if self.end.is_some_and(|end| end <= Instant::now()) {
                 return None;
             }
-            if self.end.is_none() && self.announce_move() {
+            if self.end.is_none() && (self.announce_expiry() || self.announce_move()) {
                 continue;
             }
             let step = match &mut self.phase {
@@ -426,6 +439,14 @@ impl Stream {
         self.rest();
     }
 
+    /// Says that the lease is over, if it is.
+    fn announce_expiry(&mut self) -> bool {
+        let Some(expires) = self.expires.filter(|expires| *expires <= Instant::now()) else { return false };
+        self.push_control(&Control::Auth { reason: AuthReason::Expired });
+        self.end = Some(expires);
+        true
+    }
+
     /// Says where to go, if the node sends its streams elsewhere.
     fn announce_move(&mut self) -> bool {
         let node = self.node.clone();
@@ -440,7 +461,8 @@ impl Stream {
     /// Waits for the next thing to do that nobody else brings about.
     fn rest(&mut self) {
         let keep_alive = self.spoken + self.node.inner.settings.keep_alive;
-        self.silence.as_mut().reset(self.end.map_or(keep_alive, |end| end.min(keep_alive)));
+        let others = [self.end, self.expires].into_iter().flatten();
+        self.silence.as_mut().reset(others.fold(keep_alive, Instant::min));
     }
 
     fn cursor(&self) -> Cursor {

@@ -7,6 +7,7 @@
 
 mod admin;
 mod collector;
+mod keys;
 mod reload;
 mod started;
 
@@ -29,7 +30,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::collector::{CertificateCollector, NodeCollector};
+pub use self::keys::{KeysError, authority};
 pub use self::started::Started;
+use crate::auth::Authority;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError};
 use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, StartError, Timing};
@@ -77,6 +80,9 @@ pub enum ServerError {
         #[source]
         source: TlsError,
     },
+    /// The keys that prove tokens can't be used.
+    #[error("the keys that prove tokens can't be used")]
+    Keys(#[from] KeysError),
     /// An origin that may use the API can't be one.
     #[error(transparent)]
     Origin(#[from] OriginError),
@@ -169,7 +175,8 @@ pub async fn run(
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let mut registry = Registry::with_prefix("repl");
     let metrics = Metrics::register(&mut registry);
-    let options = http_options(&settings, listen)?;
+    let (auth, keys) = keys::load(&settings).await?.unzip();
+    let options = http_options(&settings, auth.clone(), listen)?;
     let limits = Limits {
         connections_max: usize::try_from(settings.max_connections).unwrap_or(usize::MAX),
         ..Limits::default()
@@ -186,8 +193,12 @@ pub async fn run(
     ));
     if let Some(tls) = tls {
         registry.register_collector(Box::new(CertificateCollector::new(tls.clone())));
-        let keep_current = reload::keep_current(settings.reload_interval, reload, move || tls.reload());
+        let keep_current = reload::keep_current(settings.reload_interval, Arc::clone(&reload), move || tls.reload());
         tasks.spawn(stopping.clone().run_until_cancelled_owned(keep_current));
+    }
+    if let (Some(auth), Some(keys)) = (&auth, keys) {
+        let watch = keys.watch(Arc::clone(auth), settings.reload_interval, reload);
+        tasks.spawn(stopping.clone().run_until_cancelled_owned(watch));
     }
 
     let mut stop = pin!(stop);
@@ -210,7 +221,7 @@ pub async fn run(
                 let listening = admin::listen(&path).map_err(|source| ServerError::Admin { path, source });
                 let (operators, _file) = listening?;
                 tasks.spawn(http::serve_admin(operators, api, stopping.clone()));
-                let told = Told { listen, peer_listen, member, data_dir };
+                let told = Told { listen, peer_listen, member, data_dir, asks_for_tokens: auth.is_some() };
                 told.serve(&node, ready, stop, &stopping).await?;
                 waiting_for("clients to go to other nodes", node.drain(settings.drain_window)).await;
                 Ok(())
@@ -284,7 +295,11 @@ fn client_tls(settings: &Settings) -> Result<Option<Acceptor>, ServerError> {
     acceptor.map(Some).map_err(|source| ServerError::Tls { setting: "--tls-cert, --tls-key", source })
 }
 
-fn http_options(settings: &Settings, listen: SocketAddr) -> Result<http::Options, ServerError> {
+fn http_options(
+    settings: &Settings,
+    auth: Option<Arc<Authority>>,
+    listen: SocketAddr,
+) -> Result<http::Options, ServerError> {
     Ok(http::Options {
         loopback_only: listen.ip().to_canonical().is_loopback(),
         cors_origins: settings
@@ -292,6 +307,7 @@ fn http_options(settings: &Settings, listen: SocketAddr) -> Result<http::Options
             .iter()
             .map(|origin| Origin::parse(origin.as_str()))
             .collect::<Result<_, _>>()?,
+        auth,
         default_retention: settings.retention(),
         message_bytes_max: usize::try_from(settings.message_bytes_max.bytes()).unwrap_or(usize::MAX),
         write_timeout: settings.publish_timeout,
@@ -341,6 +357,7 @@ struct Told {
     peer_listen: SocketAddr,
     member: Member,
     data_dir: PathBuf,
+    asks_for_tokens: bool,
 }
 
 impl Told {
@@ -359,7 +376,7 @@ impl Told {
             () = &mut stop => return Ok(()),
             () = node.told_to_stop() => return Ok(()),
         }
-        let Self { listen, peer_listen, member, data_dir } = self;
+        let Self { listen, peer_listen, member, data_dir, asks_for_tokens } = self;
         let view = node.cluster();
         let started = Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -371,6 +388,7 @@ impl Told {
             peer_listen,
             peer: member.peer,
             data_dir,
+            asks_for_tokens,
         };
         ready(&started).map_err(ServerError::Ready)?;
         tokio::select! {

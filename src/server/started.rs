@@ -29,4 +29,6 @@ pub struct Started {
     pub peer: String,
     /// Absolute.
     pub data_dir: PathBuf,
+    /// Whether clients are asked who they are.
+    pub asks_for_tokens: bool,
 }

@@ -15,12 +15,12 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::acceptor::{AcceptError, Acceptor};
 pub use self::error::TlsError;
 
 /// The cryptography that every connection uses, whatever else is linked into the process.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    Arc::new(aws_lc_rs::default_provider())
 }

@@ -197,6 +197,7 @@ fn the_first_lines_tell_what_to_try_next() {
         peer_listen: "10.0.0.5:7376".parse().expect("an address"),
         peer: "10.0.0.5:7376".to_owned(),
         data_dir: "/var/lib/repl".into(),
+        asks_for_tokens: false,
     };
     golden::check("banner.txt", &repl::cli::banner(&advertised));
     // What it was told is no address that others could use.

@@ -8,6 +8,7 @@
     reason = "clippy allows these in tests, but doesn't take the helpers of a test crate for tests"
 )]
 
+mod access;
 mod administration;
 #[path = "../../src/tls/tests/authority.rs"]
 mod authority;

@@ -8,6 +8,7 @@ use std::process::Command;
 /// Every module of the crate, the lowest first, and what it may import. A new arrow is a change of the architecture.
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("auth", &["domain"]),
     ("config", &["domain"]),
     ("state", &["domain"]),
     ("storage", &["domain"]),
@@ -16,11 +17,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rpc", &["domain"]),
     ("consensus", &["domain", "state", "storage", "broker", "rpc"]),
     ("node", &["domain", "state", "storage", "broker", "rpc", "consensus"]),
-    ("http", &["domain", "state", "broker", "tls", "node"]),
+    ("http", &["domain", "auth", "state", "broker", "tls", "node"]),
     ("peer", &["domain", "state", "rpc", "consensus", "node"]),
-    ("server", &["domain", "config", "state", "storage", "broker", "tls", "rpc", "consensus", "node", "http", "peer"]),
+    (
+        "server",
+        &["domain", "auth", "config", "state", "storage", "broker", "tls", "rpc", "consensus", "node", "http", "peer"],
+    ),
     ("telemetry", &["config"]),
-    ("cli", &["domain", "config", "server", "telemetry"]),
+    ("cli", &["domain", "auth", "config", "server", "telemetry"]),
     ("main", &["cli"]),
 ];
 
@@ -31,7 +35,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
+    ("jsonwebtoken", &["auth"]),
     ("openraft", &["consensus"]),
+    ("reqwest", &["server"]),
     ("rustls", &["tls"]),
     ("sled", &["storage"]),
     ("strsim", &["config"]),

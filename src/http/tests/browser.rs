@@ -78,7 +78,7 @@ async fn a_preflight_admits_what_our_clients_send() {
     let mut cross_origin = request(Method::GET, "/livez", "");
     cross_origin.headers_mut().insert("origin", "http://localhost:3000".parse().expect("a value"));
     let answer = api.send(cross_origin).await;
-    assert_eq!(answer.header("access-control-expose-headers"), "location,retry-after");
+    assert_eq!(answer.header("access-control-expose-headers"), "location,retry-after,www-authenticate");
     assert!(answer.header("vary").contains("origin"), "{answer:?}");
 }
 

@@ -1,5 +1,6 @@
 //! The API at its boundary: requests in, answers out.
 
+mod access;
 mod anything;
 mod browser;
 mod description;

@@ -17,7 +17,7 @@ use crate::state::CodecError;
 /// Compares an answer with its file. `UPDATE_GOLDENFILES=1` writes the file instead, to be read before it is committed.
 fn check_golden(answer: &Answer) {
     let mut found = format!("{}\n", answer.status);
-    for name in ["content-type", "retry-after", "allow"] {
+    for name in ["content-type", "retry-after", "allow", "www-authenticate"] {
         if answer.headers.contains_key(name) {
             let _ = writeln!(found, "{name}: {}", answer.header(name));
         }
@@ -45,6 +45,10 @@ async fn every_code_has_its_golden_answer() {
     let broken = futures_util::stream::iter([Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset))]);
     let never = futures_util::stream::pending::<Result<Bytes, io::Error>>();
     let misdirected = Request::get("/livez").header("host", "evil.com").body(Body::empty()).expect("a request");
+    let asking = Api::with_auth(&[]).await;
+    let mut from_elsewhere = request(Method::GET, "/topics", "");
+    from_elsewhere.headers_mut().insert("cookie", "__Secure-repl_token=x".parse().expect("a value"));
+    from_elsewhere.headers_mut().insert("origin", "https://evil.com".parse().expect("a value"));
     let answers = [
         api.post("/topics/t", "{").await,
         api.post_lines("/topics/t", "{\"value\":1}\n{\"value\":1,\"ttl\":5}").await,
@@ -65,6 +69,10 @@ async fn every_code_has_its_golden_answer() {
         api.send(misdirected).await,
         api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
         answer(Problem::tls_required()).await,
+        asking.get("/topics/t").await,
+        asking.send_as("no-token", request(Method::GET, "/topics", "")).await,
+        asking.send_as(&access::token(&["t"], &[], &[], false), request(Method::GET, "/topics/t/sse", "")).await,
+        asking.send(from_elsewhere).await,
         answer(damaged()).await,
         answer(OrderRefused::UnknownNode { node: NodeId::new(7) }).await,
         answer(OrderRefused::LastVoter { node: NodeId::new(1) }).await,

@@ -133,7 +133,7 @@ async fn a_stream_sends_head_and_first_bytes_before_any_event() {
     lines.sort_unstable();
     let expected = [
         "HTTP/1.1 200 OK",
-        "access-control-expose-headers: location,retry-after",
+        "access-control-expose-headers: location,retry-after,www-authenticate",
         "cache-control: no-store, no-transform",
         "connection: close",
         "content-type: text/event-stream; charset=utf-8",

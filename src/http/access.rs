@@ -1,0 +1,264 @@
+//! Who asks, and whether they may.
+//!
+//! Nothing that needs a right is reached but through one of these extractors: a topic of a path is a [`Topic`] *for* a
+//! purpose, and whoever opens a stream or lists topics asks the [`Caller`]. A token is looked at once for each request.
+//! Where the operator named no keys and no rights for everybody, all are allowed everything, and nothing is looked at.
+//!
+//! Refusals tell nothing about topics that the caller has no right to: such a topic is missing, whether it exists or not.
+//! Who has sent no token is asked for one first (401), whatever he asks for.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::request::Parts;
+
+use super::{App, Code, Problem, origin, path};
+use crate::auth::{Action, Authority, Principal, Refused};
+use crate::domain::{Selection, Timestamp, TopicName};
+use crate::node::Lease;
+
+/// A token for pages that use a bare `EventSource`, which sends no headers. Browsers keep the promise of its prefix: it
+/// is only set, and sent, over TLS.
+pub(super) const COOKIE_NAME: &str = "__Secure-repl_token";
+
+/// Whoever sends a request.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// Nobody is asked who he is, or it is the operator.
+    Trusted,
+    /// Whoever sent no token.
+    Anonymous(Arc<Principal>),
+    /// Whoever sent a token that is good.
+    Proven(Arc<Principal>),
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Some(authority) = &app.options.auth else { return Ok(Self::Trusted) };
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
+        let caller = Self::identify(app, authority, parts)?;
+        parts.extensions.insert(caller.clone());
+        Ok(caller)
+    }
+}
+
+impl Caller {
+    fn identify(app: &App, authority: &Authority, parts: &Parts) -> Result<Self, Problem> {
+        let token = match (bearer(&parts.headers)?, cookie(&parts.headers)?) {
+            (Some(token), _) => token,
+            (None, Some(token)) => {
+                origin::check_cookie(&app.options, parts)?;
+                token
+            }
+            (None, None) => return Ok(Self::Anonymous(Arc::clone(authority.anonymous()))),
+        };
+        Ok(Self::Proven(authority.verify(token, Timestamp::now())?))
+    }
+
+    /// Whether this may be done with a topic; without an action, whether anything may.
+    pub(super) fn check(&self, action: Option<Action>, topic: &TopicName) -> Result<(), Problem> {
+        let allows = |principal: &Principal| match action {
+            Some(action) => principal.rights.allow(action, topic),
+            None => principal.rights.see(topic),
+        };
+        match self {
+            Self::Proven(principal) if !allows(principal) && !principal.rights.see(topic) => {
+                Err(Problem::topic_not_found())
+            }
+            _ => self.require(allows, "This can't be done with this topic"),
+        }
+    }
+
+    /// Whether a topic may be created. One that may not need not exist.
+    pub(super) fn check_creation(&self, topic: &TopicName) -> Result<(), Problem> {
+        self.require(|principal| principal.rights.allow(Action::Manage, topic), "A topic of this name can't be created")
+    }
+
+    /// Whether the caller learns of a topic that exists.
+    pub(super) fn sees(&self, topic: &TopicName) -> bool {
+        match self {
+            Self::Trusted => true,
+            Self::Anonymous(principal) | Self::Proven(principal) => principal.rights.see(topic),
+        }
+    }
+
+    /// What of a selection the caller may read.
+    pub(super) fn readable(&self, selection: Selection) -> Result<Selection, Problem> {
+        match self {
+            Self::Trusted => Ok(selection),
+            Self::Anonymous(principal) | Self::Proven(principal) => {
+                principal.rights.readable(selection).map_err(|refused| match refused {
+                    Refused::Topic(topic) => self.refuse("This topic can't be read").with("topic", topic.as_str()),
+                    Refused::Pattern(pattern) => {
+                        self.refuse("Nothing that this pattern stands for can be read").with("match", pattern.as_str())
+                    }
+                })
+            }
+        }
+    }
+
+    /// Until when a stream of the caller is served.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        match self {
+            Self::Trusted | Self::Anonymous(_) => None,
+            Self::Proven(principal) => principal.expires_at.map(|expires_at| Lease { expires_at }),
+        }
+    }
+
+    fn require(&self, is_allowed: impl Fn(&Principal) -> bool, what: &str) -> Result<(), Problem> {
+        match self {
+            Self::Trusted => Ok(()),
+            Self::Anonymous(principal) | Self::Proven(principal) if is_allowed(principal) => Ok(()),
+            Self::Anonymous(_) | Self::Proven(_) => Err(self.refuse(what)),
+        }
+    }
+
+    fn refuse(&self, what: &str) -> Problem {
+        match self {
+            Self::Trusted | Self::Anonymous(_) => Problem::new(
+                Code::Unauthenticated,
+                format!("{what} without a token. Send one that allows it: `Authorization: Bearer …`."),
+            ),
+            Self::Proven(_) => Problem::new(
+                Code::Forbidden,
+                format!("{what} with this token. Ask whoever issued it for one that allows it."),
+            ),
+        }
+    }
+}
+
+/// What a topic is wanted for.
+pub(super) trait Purpose {
+    /// The right that it needs; without one, any will do.
+    const ACTION: Option<Action>;
+}
+
+macro_rules! purposes {
+    ($($(#[$doc:meta])* $name:ident: $action:expr;)*) => {
+        $($(#[$doc])*
+        #[derive(Debug)]
+        pub(super) enum $name {}
+
+        impl Purpose for $name {
+            const ACTION: Option<Action> = $action;
+        })*
+    };
+}
+
+purposes! {
+    /// To look at it.
+    Inspect: None;
+    /// To publish to it.
+    Publish: Some(Action::Publish);
+    /// To read it.
+    Subscribe: Some(Action::Subscribe);
+    /// To change or delete it.
+    Manage: Some(Action::Manage);
+}
+
+/// The `{topic}` of a path, which the caller may use for this purpose.
+#[derive(Debug)]
+pub(super) struct Topic<For> {
+    pub(super) name: TopicName,
+    purpose: PhantomData<For>,
+}
+
+impl<For: Purpose> FromRequestParts<Arc<App>> for Topic<For> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let name = path::topic(parts).await?;
+        Caller::from_request_parts(parts, app).await?.check(For::ACTION, &name)?;
+        Ok(Self { name, purpose: PhantomData })
+    }
+}
+
+/// Somebody who has any right at all.
+#[derive(Debug)]
+pub(super) struct Insider;
+
+impl FromRequestParts<Arc<App>> for Insider {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        caller.require(|principal| !principal.rights.is_empty(), "This can't be seen").map(|()| Self)
+    }
+}
+
+/// Somebody whose token says that he is an operator.
+#[derive(Debug)]
+pub(super) struct Operator;
+
+impl FromRequestParts<Arc<App>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        caller.require(|principal| principal.rights.admin, "This is for operators, and can't be done").map(|()| Self)
+    }
+}
+
+/// The token of the `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let credentials = value.to_str().ok().filter(|_| values.next().is_none()).and_then(|value| value.split_once(' '));
+    match credentials {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(Problem::new(Code::InvalidToken, "Send one header `Authorization: Bearer …`, and no other scheme.")),
+    }
+}
+
+/// The token of the cookie.
+fn cookie(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let values = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let cookies = values.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    let mut tokens = cookies.filter(|(name, _)| *name == COOKIE_NAME).map(|(_, token)| token);
+    match (tokens.next(), tokens.next()) {
+        (token, None) => Ok(token),
+        // A neighbouring host may have set the other.
+        (_, Some(_)) => Err(Problem::new(Code::InvalidToken, format!("Send one cookie `{COOKIE_NAME}`."))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use axum::http::header::HeaderName;
+
+    use super::*;
+
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_bearer_token_is_sent_once() {
+        let token = |values: &[&'static str]| {
+            bearer(&headers(&AUTHORIZATION, values)).map(|token| token.map(str::to_owned)).ok()
+        };
+        assert_eq!(token(&[]), Some(None));
+        assert_eq!(token(&["Bearer a.b.c"]), Some(Some("a.b.c".to_owned())));
+        assert_eq!(token(&["bearer  a "]), Some(Some("a".to_owned())));
+        for refused in [&["Basic YTpi"][..], &["a.b.c"], &[""], &["Bearer a", "Bearer b"]] {
+            assert_eq!(token(refused), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others_and_only_once() {
+        let token =
+            |values: &[&'static str]| cookie(&headers(&COOKIE, values)).map(|token| token.map(str::to_owned)).ok();
+        assert_eq!(token(&["a=b; __Secure-repl_token=x.y=; c", "d=e"]), Some(Some("x.y=".to_owned())));
+        assert_eq!(token(&["a=__Secure-repl_token=x", "repl_token=y", "__secure-repl_token=z"]), Some(None));
+        assert_eq!(token(&["__Secure-repl_token=x", "__Secure-repl_token=y"]), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Tokens against a real node: keys that come and go, and the command that makes tokens.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use pem::Pem;
+use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::cluster::{Client, Node, until};
+
+/// Writes a new key pair as `<name>.pem` and `<name>.pub.pem`.
+fn write_keys(directory: &Path, name: &str) {
+    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+    let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("a key");
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("a key");
+    let write = |file: String, tag: &str, key: &[u8]| {
+        fs::write(directory.join(file), pem::encode(&Pem::new(tag, key))).expect("written");
+    };
+    write(format!("{name}.pem"), "PRIVATE KEY", document.as_ref());
+    write(format!("{name}.pub.pem"), "PUBLIC KEY", public.as_ref());
+}
+
+/// Runs `repl token …` in a directory.
+fn token(directory: &Path, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+    command.env_clear().current_dir(directory).arg("token").args(arguments.split(' ')).output().expect("it runs")
+}
+
+fn create(directory: &Path, arguments: &str) -> String {
+    let output = token(directory, &format!("create {arguments}"));
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("a token").trim().to_owned()
+}
+
+/// The status of a publish.
+async fn publish(client: &Client, node: &str, token: &str) -> u16 {
+    let request = client.publication(node, "a", &1.into()).bearer_auth(token);
+    client.send(request).await.status
+}
+
+#[tokio::test]
+async fn a_key_that_is_changed_is_used_without_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    write_keys(directory.path(), "one");
+    write_keys(directory.path(), "two");
+    let [one, two] = ["one", "two"].map(|name| create(directory.path(), &format!("--key-file {name}.pem --publish a")));
+    let keys = directory.path().join("keys.pem");
+    fs::copy(directory.path().join("one.pub.pem"), &keys).expect("copied");
+    let keys_flag = keys.to_str().expect("a path of ASCII").to_owned();
+    let mut node = Node::new(
+        &directory.path().join("node"),
+        &["--auto-create", "--reload-interval", "50ms", "--token-key-file", &keys_flag],
+    );
+    let url = node.start().await.url;
+    let client = Client::new();
+    assert_eq!([publish(&client, &url, &one).await, publish(&client, &url, &two).await], [201, 401]);
+
+    // What is no key changes nothing.
+    fs::write(&keys, "no key").expect("written");
+    until("the node says that it keeps its keys", async || node.log().contains("stay as they were").then_some(()))
+        .await;
+    assert_eq!(publish(&client, &url, &one).await, 201);
+
+    fs::copy(directory.path().join("two.pub.pem"), &keys).expect("copied");
+    until("the other key is used", async || (publish(&client, &url, &two).await == 201).then_some(())).await;
+    assert_eq!(publish(&client, &url, &one).await, 401);
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_an_issuer() {
+    let directory = tempfile::tempdir().expect("a directory");
+    write_keys(directory.path(), "key");
+    let pem = pem::parse(fs::read(directory.path().join("key.pub.pem")).expect("a key")).expect("PEM");
+    // The key itself is the end of its document, and base64url without padding is what a PEM holds, but for two characters.
+    let raw = pem.contents().last_chunk::<32>().expect("a key");
+    let text = pem::encode(&Pem::new("X", raw.as_slice()));
+    let x: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let x = x.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","use":"sig","x":"{x}"}}]}}"#);
+
+    let issuer = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = issuer.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = issuer.accept().await {
+            let _ = socket.read(&mut [0; 1024]).await;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{jwks}", jwks.len());
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let issuer = format!("http://{address}/jwks.json");
+    let mut node = Node::new(&directory.path().join("node"), &["--auto-create", "--token-jwks-url", &issuer]);
+    let url = node.start().await.url;
+    let good = create(directory.path(), "--key-file key.pem --key-id k --publish a");
+    let other = create(directory.path(), "--key-file key.pem --key-id l --publish a");
+    let client = Client::new();
+    assert_eq!([publish(&client, &url, &good).await, publish(&client, &url, &other).await], [201, 401]);
+}
+
+#[tokio::test]
+async fn what_everybody_may_do_needs_no_token_and_the_rest_does() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arguments = ["--anonymous-subscribe", "public:**", "--anonymous-publish", "public:wall"];
+    let mut node = Node::new(directory.path(), &[&arguments[..], &["--auto-create"]].concat());
+    let url = node.start().await.url;
+    let client = Client::new();
+    client.publish(&url, "public:wall", 1.into()).await;
+    let status = async |path: &str| client.send(client.request(Method::GET, &format!("{url}{path}"))).await.status;
+    assert_eq!(status("/topics/public:wall/messages").await, 200);
+    assert_eq!((status("/topics/other/messages").await, status("/metrics").await), (401, 401));
+    assert_eq!(client.send(client.publication(&url, "public:door", &1.into())).await.status, 401);
+}
+
+#[test]
+fn a_token_is_made_and_judged_on_the_command_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    write_keys(directory.path(), "key");
+    fs::write(directory.path().join("secret"), "0123456789abcdef0123456789abcdef\n").expect("written");
+    let rights =
+        "--subject ada --id t1 --publish chat:{sub} --subscribe news:*,chat:** --admin --issuer i --audience a";
+    for (private, public) in
+        [("--key-file key.pem", "--token-key-file key.pub.pem"), ("--secret-file secret", "--token-secret-file secret")]
+    {
+        let made = create(directory.path(), &format!("{private} {rights}"));
+        let judged = token(directory.path(), &format!("verify {made} {public} --token-issuer i --token-audience a"));
+        assert!(judged.status.success(), "{judged:?}");
+        let text = String::from_utf8(judged.stdout).expect("UTF-8");
+        for line in
+            ["subject    ada", "id         t1", "publish    chat:ada", "subscribe  news:* chat:**", "admin      yes"]
+        {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        let judged = token(directory.path(), &format!("verify {made} {public} --token-issuer other"));
+        assert_eq!(judged.status.code(), Some(1));
+        let text = String::from_utf8(judged.stderr).expect("UTF-8");
+        assert!(text.contains("`iss`") && !text.contains(&made), "{text}");
+    }
+    let mismatched = token(directory.path(), "create --key-file key.pub.pem");
+    assert_eq!(mismatched.status.code(), Some(1), "{mismatched:?}");
+}
