@@ -1,12 +1,10 @@
 //! The power of the disk is cut under a running process.
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::ext4::{self, Ext4};
+use super::ext4::Ext4;
 use super::log::LogWorkload;
 use super::store::{Bulky, Imported, Mixed, StoreWorkload};
 use super::workload::{Fsync, Running, Workload};
@@ -14,48 +12,6 @@ use super::workload::{Fsync, Running, Workload};
 const CUTS: u64 = 8;
 
 const DISK_BYTES: u64 = 64 << 20;
-
-/// Cuts the power of a disk.
-pub(crate) struct Cutter {
-    perl: Child,
-}
-
-impl Cutter {
-    pub(crate) fn cut_power(mut self) {
-        drop(self.perl.stdin.take());
-        assert!(self.perl.wait().expect("it ends").success(), "ext4 can be shut down");
-    }
-}
-
-impl Ext4 {
-    /// Gets ready to cut the power, so that the cut itself comes at once.
-    pub(crate) fn cutter(&self) -> Cutter {
-        // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, from the kernel's fs/ext4/ext4.h: neither data nor what
-        // the journal holds in memory reaches the disk any more. From Rust, an ioctl would be unsafe.
-        let shutdown = r#"
-            open(my $dir, "<", $ARGV[0]) or die $!;
-            my $flags = pack("L", 2);
-            $| = 1;
-            print "ready\n";
-            <STDIN>;
-            ioctl($dir, 0x8004587d, $flags) or die $!;
-        "#;
-        let mut perl = Command::new("perl")
-            .args(["-e", shutdown, ext4::text(self.path())])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("perl was there before");
-        let mut ready = [0; 6];
-        perl.stdout.take().expect("piped").read_exact(&mut ready).expect("it opens the directory");
-        Cutter { perl }
-    }
-
-    /// Mounts the disk as the power cut has left it. Everyone who used it must be gone.
-    pub(crate) fn restart(&self) {
-        ext4::run("umount", &[ext4::text(self.path())]).and_then(|()| self.mount()).expect("mounts again");
-    }
-}
 
 /// When the power is cut.
 struct Moment {

@@ -14,7 +14,7 @@ const ARGUMENTS: [&str; 4] = ["--checkpoint-bytes", "16KiB", "--checkpoint-inter
 
 /// What a disk, or somebody, does to a file.
 #[derive(Clone, Copy, Debug)]
-enum Damage {
+pub(crate) enum Damage {
     BitAtStart,
     BitInMiddle,
     BitAtEnd,
@@ -27,7 +27,7 @@ impl Damage {
     const ALL: [Self; 6] =
         [Self::BitAtStart, Self::BitInMiddle, Self::BitAtEnd, Self::CutInHalf, Self::ZerosInSecondHalf, Self::Emptied];
 
-    fn strike(self, file: &Path) {
+    pub(crate) fn strike(self, file: &Path) {
         let mut bytes = fs::read(file).expect("a file");
         let (middle, last) = (bytes.len() / 2, bytes.len() - 1);
         match self {
@@ -44,7 +44,7 @@ impl Damage {
 
 /// One file of each kind, by its path without numbers: of the segments the oldest and the newest. What was set aside is
 /// the node's no more.
-fn kinds(dir: &Path) -> BTreeMap<String, PathBuf> {
+pub(crate) fn kinds(dir: &Path) -> BTreeMap<String, PathBuf> {
     let mut files = Vec::new();
     collect(dir, &mut files);
     files.sort();

@@ -1,6 +1,6 @@
 //! The disk of one node takes no more. Needs root, for a small disk of its own.
 
-use std::os::unix::fs::symlink;
+use std::slice;
 
 use serde_json::json;
 
@@ -10,24 +10,11 @@ use crate::ext4::Ext4;
 /// Enough for a node and a few megabytes of log.
 const DISK_BYTES: u64 = 64 << 20;
 
-/// Three nodes, of which the first one keeps its data on the disk.
-async fn cluster(disk: &Ext4) -> Cluster {
-    let mut cluster = Cluster::without_nodes(&["--checkpoint-interval", "1s"]);
-    let first = cluster.prepare(&["--bootstrap"]);
-    symlink(disk.path(), cluster.nodes[first].data_dir()).expect("linked");
-    cluster.nodes[first].start().await;
-    let peer = cluster.nodes[first].started().peer.clone();
-    for _ in 0..2 {
-        cluster.add(&["--join", &peer]).await;
-    }
-    cluster.all_see("three voters", |view| view.voters() == 3 && view.leader.is_some()).await;
-    cluster
-}
-
 #[tokio::test]
 async fn the_others_write_on_while_a_disk_is_full_and_its_node_comes_back_by_itself() {
     let Some(disk) = Ext4::new(DISK_BYTES) else { return };
-    let mut cluster = cluster(&disk).await;
+    let arguments = ["--checkpoint-interval", "1s"];
+    let mut cluster = Cluster::over(3, &arguments, None, slice::from_ref(&disk)).await;
     let client = cluster.client.clone();
     client.make(cluster.url(1), "orders").await;
     let mut messages = client.publish_all(cluster.url(1), "orders", 0..10).await;

@@ -1,69 +1,40 @@
-//! Whether what happened keeps the promises: a pure function over what publishers were told, what nodes keep, and what
-//! subscribers saw. It knows nothing of how any of it came about.
+//! Whether what happened keeps the promises: a pure function over a [`History`]. It knows nothing of how any of it came
+//! about.
+//!
+//! It compares three accounts of the same messages: what publishers were told, what each node keeps, and what each
+//! subscriber saw. A message that was acknowledged must be in all of them, under one id, once, and in one place of the
+//! order; one whose fate is unknown may be in none; one that was refused must be in none.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All that is known of a run, after it has come to rest.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Story {
-    /// The keys under which somebody has published, and been acknowledged in the end.
-    pub(crate) keys: BTreeSet<String>,
-    /// What publishers were told, in any order. A key may have been acknowledged more than once.
-    pub(crate) acknowledged: Vec<Acknowledged>,
-    /// What each node keeps, by topic.
-    pub(crate) nodes: BTreeMap<String, BTreeMap<String, Vec<Message>>>,
-    pub(crate) subscribers: Vec<Subscriber>,
-}
-
-/// An answer to a publisher: the message of this key is stored under this id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Acknowledged {
-    pub(crate) key: String,
-    pub(crate) id: String,
-}
-
-/// A message, as a node keeps it or a subscriber sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) topic: String,
-    pub(crate) id: String,
-    /// The number in the id: its place in the one order.
-    pub(crate) position: u64,
-    pub(crate) seq: u64,
-    pub(crate) key: String,
-}
-
-/// One who reads these topics from their first message on.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscriber {
-    pub(crate) name: String,
-    pub(crate) topics: BTreeSet<String>,
-    pub(crate) seen: Vec<Seen>,
-}
-
-/// What it was sent, through all its streams.
-#[derive(Clone, Debug)]
-pub(crate) enum Seen {
-    Message(Message),
-    /// It was told that messages before this position are missing.
-    Gap {
-        first_available: u64,
-    },
-}
+use super::history::{History, Kept, Message, Moment, Outcome, Seen, Subscriber};
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Two nodes keep different messages of a topic.
     Diverged { nodes: [String; 2], topic: String },
+    /// Two nodes differ in what nobody reads: keys, settings, tombstones.
+    DigestsDiffer { nodes: [String; 2] },
+    /// A topic is there that was deleted.
+    Returned { node: String, topic: String },
     /// Positions or seqs of a topic don't count up, or seqs leave one out.
     Disordered { node: String, topic: String, id: String },
-    /// A message is there that nobody published.
+    /// A message is stored that nobody published, or that was refused each time.
     Invented { node: String, key: String },
     /// A message is stored more than once.
     Duplicated { node: String, key: String },
-    /// A message that was acknowledged is not stored, or not under the id that the publisher was told.
+    /// A message that was acknowledged is not stored, or not as the publisher was told.
     Lost { node: String, key: String },
+    /// Two publishes of one key were answered with different messages.
+    KeyMoved { key: String, ids: [String; 2] },
+    /// A message stands behind one that nobody had begun to publish when it was acknowledged.
+    Overtaken { key: String, by: String },
+    /// A node acknowledged what no other one can have heard of.
+    AcknowledgedAlone { node: String, key: String },
     /// A subscriber was not sent messages of its topics, and was not told so.
     SilentHole { subscriber: String, missing: Vec<String> },
     /// A subscriber was sent a message again.
@@ -75,33 +46,46 @@ pub(crate) enum Fault {
 }
 
 /// Everything that is wrong; nothing if the promises were kept.
-pub(crate) fn check(story: &Story) -> Vec<Fault> {
-    let mut faults = check_agreement(story);
-    for (node, topics) in &story.nodes {
-        faults.extend(check_order(node, topics));
-        faults.extend(check_keys(story, node, topics));
+pub(crate) fn check(history: &History) -> Vec<Fault> {
+    let mut faults = check_agreement(history);
+    for (node, kept) in &history.nodes {
+        faults.extend(check_deletions(history, node, kept));
+        faults.extend(check_order(node, kept));
+        faults.extend(check_keys(history, node, kept));
     }
-    if let Some(topics) = story.nodes.values().next() {
-        faults.extend(story.subscribers.iter().flat_map(|subscriber| check_subscriber(subscriber, topics)));
+    faults.extend(check_answers(history));
+    faults.extend(check_real_time(history));
+    faults.extend(check_isolations(history));
+    if let Some(kept) = history.nodes.values().next() {
+        let delivered = deliverable(history, kept);
+        faults.extend(history.subscribers.iter().flat_map(|one| check_subscriber(history, one, &delivered)));
     }
     faults
 }
 
-fn check_agreement(story: &Story) -> Vec<Fault> {
-    let mut nodes = story.nodes.iter();
+/// All nodes keep the same.
+fn check_agreement(history: &History) -> Vec<Fault> {
+    let mut nodes = history.nodes.iter();
     let Some((first, expected)) = nodes.next() else { return Vec::new() };
-    let differ = |(other, topics): (&String, &BTreeMap<String, Vec<Message>>)| {
-        let names: BTreeSet<&String> = expected.keys().chain(topics.keys()).collect();
-        let differing = names.into_iter().filter(|name| expected.get(*name) != topics.get(*name));
-        let fault = |topic: &String| Fault::Diverged { nodes: [first.clone(), other.clone()], topic: topic.clone() };
-        differing.map(fault).collect::<Vec<_>>()
+    let differ = |(other, kept): (&String, &Kept)| {
+        let nodes = || [first.clone(), other.clone()];
+        let names: BTreeSet<&String> = expected.topics.keys().chain(kept.topics.keys()).collect();
+        let differing = names.into_iter().filter(|name| expected.topics.get(*name) != kept.topics.get(*name));
+        let diverged = differing.map(|topic| Fault::Diverged { nodes: nodes(), topic: topic.clone() });
+        let digests = (expected.digest != kept.digest).then(|| Fault::DigestsDiffer { nodes: nodes() });
+        diverged.chain(digests).collect::<Vec<_>>()
     };
     nodes.flat_map(differ).collect()
 }
 
-fn check_order(node: &str, topics: &BTreeMap<String, Vec<Message>>) -> Vec<Fault> {
+fn check_deletions(history: &History, node: &str, kept: &Kept) -> Vec<Fault> {
+    let back = history.deleted.iter().filter(|topic| kept.topics.contains_key(*topic));
+    back.map(|topic| Fault::Returned { node: node.to_owned(), topic: topic.clone() }).collect()
+}
+
+fn check_order(node: &str, kept: &Kept) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (topic, messages) in topics {
+    for (topic, messages) in &kept.topics {
         for pair in messages.windows(2) {
             let (one, next) = (&pair[0], &pair[1]);
             if next.position <= one.position || next.seq != one.seq + 1 {
@@ -112,34 +96,116 @@ fn check_order(node: &str, topics: &BTreeMap<String, Vec<Message>>) -> Vec<Fault
     faults
 }
 
-fn check_keys(story: &Story, node: &str, topics: &BTreeMap<String, Vec<Message>>) -> Vec<Fault> {
+/// Each key is stored once if it was acknowledged, and at the most once else.
+fn check_keys(history: &History, node: &str, kept: &Kept) -> Vec<Fault> {
+    let node = || node.to_owned();
+    let possible = history.attempts.iter().filter(|attempt| attempt.outcome != Outcome::Refused);
+    let possible: BTreeSet<&String> = possible.map(|attempt| &attempt.key).collect();
     let mut faults = Vec::new();
     let mut stored = BTreeMap::new();
-    for message in topics.values().flatten() {
-        if !story.keys.contains(&message.key) {
-            faults.push(Fault::Invented { node: node.to_owned(), key: message.key.clone() });
+    for message in kept.topics.values().flatten() {
+        if !possible.contains(&message.key) {
+            faults.push(Fault::Invented { node: node(), key: message.key.clone() });
         }
-        if stored.insert(&message.key, &message.id).is_some() {
-            faults.push(Fault::Duplicated { node: node.to_owned(), key: message.key.clone() });
+        if stored.insert(&message.key, message).is_some() {
+            faults.push(Fault::Duplicated { node: node(), key: message.key.clone() });
         }
     }
-    let never_stored = story.keys.iter().filter(|key| !stored.contains_key(key));
-    let elsewhere = |told: &&Acknowledged| stored.get(&told.key).is_some_and(|id| **id != told.id);
-    let elsewhere = story.acknowledged.iter().filter(elsewhere).map(|told| &told.key);
-    faults.extend(never_stored.chain(elsewhere).map(|key| Fault::Lost { node: node.to_owned(), key: key.clone() }));
+    let is_evicted = |message: &Message| {
+        let oldest = kept.topics.get(&message.topic).and_then(|messages| messages.first());
+        history.bounded.contains(&message.topic) && oldest.is_some_and(|oldest| message.seq < oldest.seq)
+    };
+    let is_gone = |told: &Message| !history.deleted.contains(&told.topic) && !is_evicted(told);
+    let lost = history.acknowledged().filter(|(_, told)| stored.get(&told.key) != Some(told) && is_gone(told));
+    let lost: BTreeSet<&String> = lost.map(|(_, told)| &told.key).collect();
+    faults.extend(lost.into_iter().map(|key| Fault::Lost { node: node(), key: key.clone() }));
     faults
 }
 
-fn check_subscriber(subscriber: &Subscriber, topics: &BTreeMap<String, Vec<Message>>) -> Vec<Fault> {
+/// One key, one message, however often it was asked for.
+fn check_answers(history: &History) -> Vec<Fault> {
+    let mut first = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (_, told) in history.acknowledged() {
+        let before = *first.entry(&told.key).or_insert(told);
+        if before != told {
+            faults.push(Fault::KeyMoved { key: told.key.clone(), ids: [before.id.clone(), told.id.clone()] });
+        }
+    }
+    faults
+}
+
+/// What was acknowledged before something else began stands before it.
+fn check_real_time(history: &History) -> Vec<Fault> {
+    let mut begun: BTreeMap<&String, Moment> = BTreeMap::new();
+    for attempt in &history.attempts {
+        let first = begun.entry(&attempt.key).or_insert(attempt.begun);
+        *first = attempt.begun.min(*first);
+    }
+    let mut told: BTreeMap<&String, (Moment, &Message)> = BTreeMap::new();
+    for (attempt, message) in history.acknowledged() {
+        let first = told.entry(&attempt.key).or_insert((attempt.ended, message));
+        first.0 = attempt.ended.min(first.0);
+    }
+    let mut by_end: Vec<(Moment, &Message)> = told.values().copied().collect();
+    by_end.sort_unstable_by_key(|(ended, _)| *ended);
+    let mut by_begin: Vec<(Moment, &Message)> = told.iter().map(|(key, (_, message))| (begun[key], *message)).collect();
+    by_begin.sort_unstable_by_key(|(begun, _)| *begun);
+
+    let mut ended = by_end.into_iter().peekable();
+    let mut last: Option<&Message> = None;
+    let mut faults = Vec::new();
+    for (begun, message) in by_begin {
+        while let Some((_, before)) = ended.next_if(|(ended, _)| *ended < begun) {
+            last = last.filter(|last| last.position > before.position).or(Some(before));
+        }
+        if let Some(last) = last.filter(|last| last.position > message.position) {
+            faults.push(Fault::Overtaken { key: last.key.clone(), by: message.key.clone() });
+        }
+    }
+    faults
+}
+
+/// A node that can't reach a majority acknowledges nothing.
+fn check_isolations(history: &History) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for isolation in &history.isolations {
+        let within = |begun, ended| isolation.begun < begun && ended < isolation.ended;
+        let alone = history
+            .acknowledged()
+            .filter(|(attempt, _)| attempt.node == isolation.node && within(attempt.begun, attempt.ended));
+        let fault = |key: &String| Fault::AcknowledgedAlone { node: isolation.node.clone(), key: key.clone() };
+        faults.extend(alone.map(|(attempt, _)| fault(&attempt.key)));
+    }
+    faults
+}
+
+/// What subscribers were to be sent: what is kept, and what was before it was evicted. By topic and position.
+fn deliverable<'a>(history: &'a History, kept: &'a Kept) -> BTreeMap<&'a str, BTreeMap<u64, &'a Message>> {
+    let evicted = history.acknowledged().map(|(_, told)| told).filter(|told| history.bounded.contains(&told.topic));
+    let mut topics: BTreeMap<&str, BTreeMap<u64, &Message>> = BTreeMap::new();
+    for message in evicted.chain(kept.topics.values().flatten()) {
+        topics.entry(&message.topic).or_default().insert(message.position, message);
+    }
+    topics
+}
+
+fn check_subscriber(
+    history: &History,
+    subscriber: &Subscriber,
+    topics: &BTreeMap<&str, BTreeMap<u64, &Message>>,
+) -> Vec<Fault> {
     let name = || subscriber.name.clone();
-    let kept = subscriber.topics.iter().filter_map(|topic| topics.get(topic)).flatten();
-    let mut expected: Vec<&Message> = kept.collect();
+    let own = subscriber.topics.iter().filter_map(|topic| topics.get(topic.as_str()));
+    let mut expected: Vec<&Message> = own.flat_map(BTreeMap::values).copied().collect();
     expected.sort_unstable_by_key(|message| message.position);
     let places: BTreeMap<u64, usize> = expected.iter().enumerate().map(|(place, one)| (one.position, place)).collect();
 
     let mut faults = Vec::new();
     let hole = |from: usize, to: usize, announced: u64| {
-        let silent = expected[from..to].iter().filter(|message| message.position >= announced);
+        // Nothing excuses a hole in a topic that retention has not touched.
+        let is_excused = |message: &Message| message.position < announced && history.bounded.contains(&message.topic);
+        let silent = expected[from..to].iter().filter(|message| !is_excused(message));
         let missing: Vec<String> = silent.map(|message| message.id.clone()).collect();
         (!missing.is_empty()).then(|| Fault::SilentHole { subscriber: name(), missing })
     };
@@ -168,168 +234,4 @@ fn check_subscriber(subscriber: &Subscriber, topics: &BTreeMap<String, Vec<Messa
     }
     faults.extend(hole(next, expected.len(), announced));
     faults
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(topic: &str, position: u64, seq: u64) -> Message {
-        Message { topic: topic.to_owned(), id: format!("e-{position}"), position, seq, key: format!("key-{position}") }
-    }
-
-    /// Two nodes, two topics whose messages alternate, and one who reads both.
-    fn healthy() -> Story {
-        let messages: Vec<Message> = (1..=10)
-            .map(|position| message(if position % 2 == 0 { "a" } else { "b" }, position, position.div_ceil(2)))
-            .collect();
-        let of = |topic: &str| messages.iter().filter(|message| message.topic == topic).cloned().collect::<Vec<_>>();
-        let topics = BTreeMap::from(["a", "b"].map(|topic| (topic.to_owned(), of(topic))));
-        let seen: Vec<Seen> = messages.iter().cloned().map(Seen::Message).collect();
-        let topic_names = topics.keys().cloned().collect();
-        let subscriber = Subscriber { name: "reader".to_owned(), topics: topic_names, seen };
-        let told = |message: &Message| Acknowledged { key: message.key.clone(), id: message.id.clone() };
-        Story {
-            keys: messages.iter().map(|message| message.key.clone()).collect(),
-            acknowledged: messages.iter().map(told).collect(),
-            nodes: BTreeMap::from(["one", "two"].map(|node| (node.to_owned(), topics.clone()))),
-            subscribers: vec![subscriber],
-        }
-    }
-
-    /// Checks what comes of a healthy story that was tampered with.
-    #[track_caller]
-    fn check_planted(tamper: impl FnOnce(&mut Story), expected: &[Fault]) {
-        let mut story = healthy();
-        tamper(&mut story);
-        assert_eq!(check(&story), expected);
-    }
-
-    fn on<'a>(story: &'a mut Story, node: &str, topic: &str) -> &'a mut Vec<Message> {
-        story.nodes.get_mut(node).and_then(|topics| topics.get_mut(topic)).expect("it is there")
-    }
-
-    /// What the one subscriber has seen.
-    fn seen(story: &mut Story) -> &mut Vec<Seen> {
-        &mut story.subscribers[0].seen
-    }
-
-    fn reader() -> String {
-        "reader".to_owned()
-    }
-
-    fn id(position: u64) -> String {
-        format!("e-{position}")
-    }
-
-    #[test]
-    fn a_healthy_story_has_no_fault() {
-        check_planted(|_| {}, &[]);
-        assert_eq!(check(&Story::default()), []);
-    }
-
-    #[test]
-    fn nodes_that_keep_different_messages_have_diverged() {
-        let diverged = Fault::Diverged { nodes: ["one".to_owned(), "two".to_owned()], topic: "b".to_owned() };
-        let lost = Fault::Lost { node: "two".to_owned(), key: "key-9".to_owned() };
-        check_planted(|story| drop(on(story, "two", "b").pop()), &[diverged.clone(), lost]);
-        check_planted(|story| on(story, "two", "b")[2].topic = "c".to_owned(), std::slice::from_ref(&diverged));
-        let swapped = Fault::Disordered { node: "two".to_owned(), topic: "b".to_owned(), id: id(1) };
-        let back = Fault::Disordered { node: "two".to_owned(), topic: "b".to_owned(), id: id(5) };
-        check_planted(|story| on(story, "two", "b").swap(0, 1), &[diverged, swapped, back]);
-    }
-
-    #[test]
-    fn a_message_that_is_stored_twice_or_by_nobody_is_found() {
-        let again = |story: &mut Story| {
-            for node in ["one", "two"] {
-                let repeated = Message { key: "key-2".to_owned(), ..message("a", 11, 6) };
-                on(story, node, "a").push(repeated);
-            }
-            let repeated = Message { key: "key-2".to_owned(), ..message("a", 11, 6) };
-            seen(story).push(Seen::Message(repeated));
-        };
-        let faults = ["one", "two"].map(|node| {
-            let (node, key) = (node.to_owned(), "key-2".to_owned());
-            [Fault::Duplicated { node: node.clone(), key: key.clone() }, Fault::Lost { node, key }]
-        });
-        check_planted(again, faults.as_flattened());
-        let forget = |story: &mut Story| assert!(story.keys.remove("key-3"));
-        let faults = ["one", "two"].map(|node| Fault::Invented { node: node.to_owned(), key: "key-3".to_owned() });
-        check_planted(forget, &faults);
-    }
-
-    #[test]
-    fn an_acknowledged_message_that_is_gone_or_elsewhere_is_lost() {
-        let lost = ["one", "two"].map(|node| Fault::Lost { node: node.to_owned(), key: "key-new".to_owned() });
-        check_planted(|story| assert!(story.keys.insert("key-new".to_owned())), &lost);
-        let lost = ["one", "two"].map(|node| Fault::Lost { node: node.to_owned(), key: "key-4".to_owned() });
-        let lie = |story: &mut Story| {
-            story.acknowledged.push(Acknowledged { key: "key-4".to_owned(), id: id(5) });
-        };
-        check_planted(lie, &lost);
-    }
-
-    #[test]
-    fn a_message_that_a_subscriber_was_not_sent_is_a_silent_hole() {
-        let hole = |missing: &[u64]| Fault::SilentHole {
-            subscriber: reader(),
-            missing: missing.iter().map(|position| id(*position)).collect(),
-        };
-        check_planted(|story| drop(seen(story).remove(4)), &[hole(&[5])]);
-        check_planted(|story| drop(seen(story).drain(..3)), &[hole(&[1, 2, 3])]);
-        check_planted(|story| seen(story).truncate(8), &[hole(&[9, 10])]);
-        check_planted(|story| seen(story).clear(), &[hole(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10])]);
-    }
-
-    #[test]
-    fn a_hole_that_was_announced_is_none() {
-        let announce = |at: usize, count: usize, first_available: u64| {
-            move |story: &mut Story| drop(seen(story).splice(at..at + count, [Seen::Gap { first_available }]))
-        };
-        check_planted(announce(4, 2, 7), &[]);
-        let rest = Fault::SilentHole { subscriber: reader(), missing: vec![id(6)] };
-        check_planted(announce(4, 2, 6), &[rest]);
-        let late = |story: &mut Story| {
-            announce(4, 2, 7)(story);
-            seen(story).swap(4, 5);
-        };
-        let late_fault = Fault::SilentHole { subscriber: reader(), missing: vec![id(5), id(6)] };
-        check_planted(late, &[late_fault]);
-    }
-
-    #[test]
-    fn a_message_that_was_sent_again_is_a_repetition() {
-        let fault = |position| Fault::Repeated { subscriber: reader(), id: id(position) };
-        let again = |from: usize, to: usize| {
-            move |story: &mut Story| {
-                let repeated = seen(story)[from].clone();
-                seen(story).insert(to, repeated);
-            }
-        };
-        check_planted(again(3, 4), &[fault(4)]);
-        check_planted(again(0, 10), &[fault(1)]);
-    }
-
-    #[test]
-    fn a_message_that_came_late_is_out_of_order() {
-        let hole = Fault::SilentHole { subscriber: reader(), missing: vec![id(3)] };
-        let late = Fault::Reordered { subscriber: reader(), id: id(3) };
-        check_planted(|story| seen(story).swap(2, 3), &[hole, late]);
-    }
-
-    #[test]
-    fn a_message_that_no_node_keeps_is_strange() {
-        let strange = |position| Fault::Strange { subscriber: reader(), id: id(position) };
-        check_planted(|story| seen(story).push(Seen::Message(message("a", 11, 6))), &[strange(11)]);
-        let other_value = |story: &mut Story| {
-            let Seen::Message(message) = &mut seen(story)[1] else { panic!("a message") };
-            message.key = "another".to_owned();
-        };
-        let hole = Fault::SilentHole { subscriber: reader(), missing: vec![id(2)] };
-        check_planted(other_value, &[strange(2), hole]);
-        // Of a topic that it didn't ask for.
-        let narrow = |story: &mut Story| assert!(story.subscribers[0].topics.remove("b"));
-        check_planted(narrow, &[1, 3, 5, 7, 9].map(strange));
-    }
 }

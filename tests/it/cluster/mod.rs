@@ -6,6 +6,8 @@
 
 mod client;
 mod door;
+mod fsync;
+mod liar;
 mod network;
 mod node;
 mod patience;
@@ -16,13 +18,16 @@ mod subscriber;
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use tempfile::TempDir;
 
-pub(crate) use self::client::{Client, Message, View};
+pub(crate) use self::client::{Answer, Client, Message, View};
 pub(crate) use self::door::Door;
+pub(crate) use self::fsync::Fsync;
+pub(crate) use self::liar::{Liar, Lie};
 pub(crate) use self::network::Network;
 pub(crate) use self::node::Node;
 pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
@@ -30,6 +35,7 @@ pub(crate) use self::publisher::Publisher;
 pub(crate) use self::sse::Event;
 pub(crate) use self::stalled::Stalled;
 pub(crate) use self::subscriber::{Seen, Subscriber, Subscription};
+use crate::ext4::Ext4;
 
 /// Some nodes, and a client to speak to them. The first one founded the cluster.
 #[derive(Debug)]
@@ -57,37 +63,52 @@ impl Cluster {
 
     /// A cluster whose nodes have these arguments.
     pub(crate) async fn with(size: usize, arguments: &[&str]) -> Self {
-        let mut cluster = Self::without_nodes(arguments);
-        cluster.add(&["--bootstrap"]).await;
-        while cluster.nodes.len() < size {
-            cluster.join().await;
-        }
-        cluster.all_see(&format!("{size} voters"), |view| view.voters() == size && view.leader.is_some()).await;
-        cluster
+        Self::over(size, arguments, None, &[]).await
     }
 
     /// A cluster of so many voters, each in a network namespace of its own. None, after saying why, where there can't be
     /// one.
     pub(crate) async fn in_namespaces(size: usize) -> Option<Self> {
-        let network = Network::new(size)?;
-        let mut cluster = Self::without_nodes(&["--insecure"]);
-        let secret = cluster.path("secret");
-        fs::write(&secret, "a secret that is long enough").expect("written");
-        let secret = secret.to_str().expect("a path of ASCII");
-        for node in 0..size {
-            let (listen, peer_listen, founder) = (network.clients(node), network.peers(node), network.peers(0));
-            let form: &[&str] = if node == 0 { &["--bootstrap"] } else { &["--join", &founder] };
-            let places = ["--listen", &listen, "--peer-listen", &peer_listen, "--cluster-secret-file", secret];
-            cluster.prepare(&[&places, form].concat());
-            cluster.nodes[node].set_namespace(network.namespace(node));
-            cluster.nodes[node].start().await;
-        }
-        cluster.network = Some(network);
-        cluster.all_see(&format!("{size} voters"), |view| view.voters() == size && view.leader.is_some()).await;
-        Some(cluster)
+        Some(Self::over(size, &[], Some(Network::new(size)?), &[]).await)
     }
 
-    /// The wires between the nodes of [`Self::in_namespaces`].
+    /// A cluster of so many voters with these arguments, in a network of its own if there is one, the first of them on
+    /// these disks.
+    pub(crate) async fn over(size: usize, arguments: &[&str], network: Option<Network>, disks: &[Ext4]) -> Self {
+        let mut cluster = Self::without_nodes(arguments);
+        if network.is_some() {
+            let secret = cluster.path("secret");
+            fs::write(&secret, "a secret that is long enough").expect("written");
+            let secret = secret.to_str().expect("a path of ASCII");
+            cluster.arguments.extend(["--insecure", "--cluster-secret-file", secret].map(str::to_owned));
+        }
+        cluster.network = network;
+        for number in 0..size {
+            cluster.prepare_next();
+            if let Some(disk) = disks.get(number) {
+                symlink(disk.path(), cluster.nodes[number].data_dir()).expect("linked");
+            }
+            cluster.nodes[number].start().await;
+        }
+        cluster.all_see(&format!("{size} voters"), |view| view.voters() == size && view.leader.is_some()).await;
+        cluster
+    }
+
+    /// One more node, not started yet: the founder if there is none, else one that joins by way of it.
+    fn prepare_next(&mut self) -> usize {
+        let number = self.nodes.len();
+        let founder = self.nodes.first().map(|founder| founder.started().peer.clone());
+        let form = founder.as_ref().map_or(vec!["--bootstrap"], |founder| vec!["--join", founder]);
+        let Some(network) = &self.network else { return self.prepare(&form) };
+        let (listen, peer_listen) = (network.clients(number), network.peers(number));
+        let namespace = network.namespace(number);
+        let places = ["--listen", &listen, "--peer-listen", &peer_listen];
+        self.prepare(&[&places, &form[..]].concat());
+        self.nodes[number].set_namespace(namespace);
+        number
+    }
+
+    /// The wires between the nodes.
     pub(crate) fn network(&self) -> &Network {
         self.network.as_ref().expect("it has one of its own")
     }
@@ -114,8 +135,9 @@ impl Cluster {
 
     /// Starts one more node that joins by way of the first. Answers its number.
     pub(crate) async fn join(&mut self) -> usize {
-        let peer = self.nodes[0].started().peer.clone();
-        self.add(&["--join", &peer]).await
+        let number = self.prepare_next();
+        self.nodes[number].start().await;
+        number
     }
 
     pub(crate) fn url(&self, node: usize) -> &str {

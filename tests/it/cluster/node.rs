@@ -8,6 +8,7 @@ use std::thread;
 
 use serde::Deserialize;
 
+use super::fsync::Fsync;
 use super::patience::until;
 
 /// Lines of a node's log that are shown when a test fails.
@@ -23,6 +24,7 @@ pub(crate) struct Node {
     namespace: Option<String>,
     /// Set while files can't grow beyond a few megabytes: to who writes them the disk is full.
     limited: bool,
+    fsync: Option<Fsync>,
     child: Option<Child>,
     started: Option<Started>,
 }
@@ -44,7 +46,15 @@ impl Node {
     pub(crate) fn new(directory: &Path, arguments: &[&str]) -> Self {
         fs::create_dir_all(directory).expect("a directory");
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { directory: directory.to_owned(), arguments, namespace: None, limited: false, child: None, started: None }
+        Self {
+            directory: directory.to_owned(),
+            arguments,
+            namespace: None,
+            limited: false,
+            fsync: None,
+            child: None,
+            started: None,
+        }
     }
 
     /// Starts the process. At first its ports are free ones, from then on the same as before.
@@ -73,7 +83,7 @@ impl Node {
         let mut words = namespace.chain(limit).chain([program]);
         let mut command = Command::new(words.next().expect("the program at least"));
         command.args(words);
-        command.env_clear();
+        command.env_clear().envs(self.fsync.iter().flat_map(Fsync::variables));
         for (flag, value) in defaults {
             if !self.arguments.iter().any(|argument| argument == flag) {
                 command.arg(flag).arg(value);
@@ -151,6 +161,22 @@ impl Node {
         assert!(kill.success(), "{name} is sent to {pid}");
     }
 
+    /// Waits until nothing in the process runs, after it was sent `STOP`. Who waits for the disk is stopped as soon as that
+    /// answers.
+    pub(crate) async fn stands_still(&self) {
+        let tasks = format!("/proc/{}/task", self.child.as_ref().expect("it runs").id());
+        let stands = |task: PathBuf| {
+            let stat = fs::read_to_string(task.join("stat")).expect("it has not ended");
+            // Behind the name, which stands in parentheses.
+            matches!(stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]), Some("T" | "D"))
+        };
+        until("the node stands still", async || {
+            let mut tasks = fs::read_dir(&tasks).expect("it is there");
+            tasks.all(|task| stands(task.expect("a task").path())).then_some(())
+        })
+        .await;
+    }
+
     /// Runs `repl cluster` with these words against this node. Answers its exit code, and what it printed.
     pub(crate) async fn order(&self, words: &[&str]) -> (Option<i32>, String) {
         self.run(&[&["cluster"], words].concat()).await
@@ -179,7 +205,12 @@ impl Node {
     /// Removes all that the node has stored, so that it starts as a new one.
     pub(crate) fn wipe(&self) {
         assert!(self.child.is_none(), "it runs");
-        fs::remove_dir_all(self.data_dir()).expect("it had data");
+        // Not the directory itself, which may be a disk.
+        for entry in fs::read_dir(self.data_dir()).expect("it had data") {
+            let path = entry.expect("an entry").path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.expect("removed");
+        }
     }
 
     /// From the next start on it runs in this network namespace.
@@ -190,6 +221,24 @@ impl Node {
     /// Replaces the arguments of the next start.
     pub(crate) fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
+    /// From the next start on it joins by way of these peers if it has no data, whatever it did at first.
+    pub(crate) fn join_by_way_of(&mut self, peers: &[String]) {
+        let mut words = std::mem::take(&mut self.arguments).into_iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--bootstrap" => {}
+                "--join" => drop(words.next()),
+                _ => self.arguments.push(word),
+            }
+        }
+        self.arguments.extend(peers.iter().flat_map(|peer| ["--join".to_owned(), peer.clone()]));
+    }
+
+    /// From the next start on it uses this one.
+    pub(crate) fn set_fsync(&mut self, fsync: Fsync) {
+        self.fsync = Some(fsync);
     }
 
     /// From the next start on its disk is as if it were full, or is not any more.

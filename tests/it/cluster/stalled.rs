@@ -48,6 +48,11 @@ impl Stalled {
 
     /// Reads on, up to the first event of this type. Answers all events up to it; what came with it is lost.
     pub(crate) async fn event(&mut self, kind: &str) -> Vec<Event> {
+        self.reads_up_to(&format!("an event of the type {kind}"), |event| event.kind == kind).await
+    }
+
+    /// Reads on, up to the first event that is such a one. Answers all events up to it; what came with it is lost.
+    pub(crate) async fn reads_up_to(&mut self, what: &str, is: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         let mut buffer = vec![0; 16 * 1024];
         let read = async {
@@ -56,13 +61,13 @@ impl Stalled {
                 assert!(count > 0, "the stream goes on; so far {} events", events.len());
                 for event in self.parser.feed(&buffer[..count]) {
                     events.push(event);
-                    if events.last().is_some_and(|event| event.kind == kind) {
+                    if events.last().is_some_and(&is) {
                         return;
                     }
                 }
             }
         };
-        within(&format!("an event of the type {kind}"), read).await;
+        within(what, read).await;
         events
     }
 }
