@@ -21,6 +21,7 @@ mod disaster;
 mod drain;
 #[path = "../durability/ext4.rs"]
 mod ext4;
+mod failing_disk;
 mod failover;
 mod full_disk;
 mod golden;

@@ -45,6 +45,17 @@ pub(super) struct Database {
     flush: Flush,
 }
 
+impl Drop for Database {
+    /// sled syncs its file once more when the last handle goes, and panics if that fails: the node would end without having
+    /// said why. Nothing is lost by keeping a handle, since all that matters has been synced, or has failed to be.
+    fn drop(&mut self) {
+        if self.file.sync_all().is_err() {
+            #[allow(clippy::mem_forget, reason = "so that sled's own drop never runs")]
+            std::mem::forget(self.db.clone());
+        }
+    }
+}
+
 /// Changes that are applied together.
 #[derive(Default)]
 pub(super) struct Batch(sled::Batch);
