@@ -25,12 +25,14 @@
 //! - Opening repairs one thing: a last write that was torn and that nobody was told about is cut off. Anything else
 //!   that isn't as it was written refuses to open, and names file and offset. Nothing is skipped.
 //!
-//! Damage within the last write of the newest segment is the one kind that can't be told from a torn write; it is cut
-//! off although it may have been acknowledged. The next write ends this window.
+//! What tells a torn write from damage is the next record, and a [mark](end_mark) of how far the log was on disk. After
+//! a power cut that mark may be some seconds old: then damage within the last write before the cut can't be told from a
+//! torn one, and is cut off although it may have been acknowledged.
 //!
 //! Bounds: a write takes about 1 MiB ([`Writer`]), the cache [`LogOptions::cache_bytes`] and what isn't durable yet.
 //! The queue has none of its own: consensus has a bounded number of appends under way.
 
+mod end_mark;
 mod error;
 mod image;
 mod metrics;
@@ -104,7 +106,7 @@ impl Log {
     /// # Errors
     /// The file system refuses, or the log is not as it was written.
     pub fn open(dir: &Path, options: LogOptions) -> Result<Self, LogError> {
-        let found = recovery::recover(dir, &options)?;
+        let (found, mark) = recovery::recover(dir, &options)?;
         let end = found.end;
         let segment = found.segments.values().next_back().map(Arc::clone).expect("a log has a segment");
         let shared = Arc::new(Shared::new(found, options.cache_bytes));
@@ -115,6 +117,7 @@ impl Log {
             segment,
             end,
             confirmed: end,
+            mark,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::LogOptions;
+use super::end_mark::{EndMark, Place};
 use super::error::LogError;
 use super::image::{Image, LogState};
 use super::record::Frame;
@@ -29,28 +30,58 @@ pub(super) struct Recovered {
 }
 
 /// Reads the log in `dir`, or begins one there. Everything that is reported as found is durable afterwards.
-pub(super) fn recover(dir: &Path, options: &LogOptions) -> Result<Recovered, LogError> {
+pub(super) fn recover(dir: &Path, options: &LogOptions) -> Result<(Recovered, EndMark), LogError> {
     fs::create_dir_all(dir).map_err(LogError::io("create", dir))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         segment::sync_dir(parent)?;
     }
     let numbers = segment::list(dir)?;
-    segment::refuse_missing_newest(dir, numbers.last().copied().unwrap_or(0))?;
-    let Some(&last) = numbers.last() else {
-        let state = LogState::default();
-        let (segment, end) = Segment::create(dir, 1, 0, &state)?;
-        return Ok(Recovered {
-            tail: Tail::new(state.clone()),
-            written: Image::new(state),
-            segments: BTreeMap::from([(1, Arc::new(segment))]),
-            disk_bytes: end,
-            end,
-            begins_at: 1,
-        });
+    let mark = EndMark::open(dir)?;
+    let noted = mark.as_ref().map(|(_, noted)| *noted);
+    let found = match (numbers.last(), noted) {
+        (Some(&last), _) => read(dir, options, &numbers, last, noted)?,
+        (None, None) => begin(dir)?,
+        (None, Some(noted)) => return Err(LogError::Missing { file: segment::path(dir, noted.segment) }),
     };
+    let segment = *found.segments.keys().next_back().expect("a log has a segment");
+    let end = Place { segment, bytes: found.end };
+    let mark = match mark {
+        Some((mut mark, _)) => {
+            mark.note(end)?;
+            mark
+        }
+        None => EndMark::create(dir, end)?,
+    };
+    Ok((found, mark))
+}
 
+/// The first segment of a new log.
+fn begin(dir: &Path) -> Result<Recovered, LogError> {
+    let state = LogState::default();
+    let (segment, end) = Segment::create(dir, 1, 0, &state)?;
+    Ok(Recovered {
+        tail: Tail::new(state.clone()),
+        written: Image::new(state),
+        segments: BTreeMap::from([(1, Arc::new(segment))]),
+        disk_bytes: end,
+        end,
+        begins_at: 1,
+    })
+}
+
+/// Reads the segments of these numbers. `noted` is how far they were known to be on disk.
+fn read(
+    dir: &Path,
+    options: &LogOptions,
+    numbers: &[u64],
+    last: u64,
+    noted: Option<Place>,
+) -> Result<Recovered, LogError> {
+    if let Some(noted) = noted.filter(|noted| noted.segment > last) {
+        return Err(LogError::Missing { file: segment::path(dir, noted.segment) });
+    }
     let mut log: Option<Recovered> = None;
-    for number in numbers {
+    for &number in numbers {
         let (segment, header, bytes) = Segment::load(dir, number)?;
         let mut so_far = match log.take() {
             None => Recovered::from_header(&header),
@@ -62,6 +93,16 @@ pub(super) fn recover(dir: &Path, options: &LogOptions) -> Result<Recovered, Log
             return Err(segment.damaged(scan.end as u64, "no intact record begins here"));
         }
         if number == last {
+            match noted {
+                Some(noted) if noted > (Place { segment: number, bytes: scan.end as u64 }) => {
+                    return Err(segment.damaged(scan.end as u64, "what had been on disk behind this is not intact"));
+                }
+                // A crash left the first segment without it, before anything was written.
+                None if number > 1 || bytes.len() > scan.body => {
+                    return Err(LogError::Missing { file: EndMark::path(dir) });
+                }
+                Some(_) | None => {}
+            }
             so_far.refuse_missing_entries(dir)?;
             segment::sync_dir(dir)?;
             secure(&segment, &bytes, &scan, options)?;

@@ -11,7 +11,7 @@
 //! like this is damaged.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,6 @@ use super::error::LogError;
 use super::image::LogState;
 use super::record::{Frame, Record};
 use crate::domain::LogIndex;
-use crate::storage::durable::write_atomically;
 
 /// Of the segments that this build writes, and the only one it reads.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -114,7 +113,8 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], BadHeader> {
 }
 
 impl Segment {
-    /// Makes a segment that begins in `state`, durably, and says where its body begins.
+    /// Makes a segment that begins in `state`, durably, and says where its body begins. Nothing is to be acknowledged from
+    /// it before the [`EndMark`](super::end_mark::EndMark) names it.
     pub(super) fn create(
         dir: &Path,
         number: u64,
@@ -143,7 +143,6 @@ impl Segment {
         file.sync_all().map_err(LogError::io("sync", &unfinished))?;
         fs::rename(&unfinished, &path).map_err(LogError::io("name", &path))?;
         sync_dir(dir)?;
-        note_newest(dir, number)?;
         Ok((Self { number, path, file, salt }, body))
     }
 
@@ -183,35 +182,6 @@ fn damaged(path: &Path, offset: u64, what: &'static str) -> LogError {
 /// The file of a segment.
 pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016}{SUFFIX}"))
-}
-
-/// The file that tells the number of the newest segment, so that its loss is noticed: an older one can't know that
-/// something follows it.
-fn newest(dir: &Path) -> PathBuf {
-    dir.join("newest")
-}
-
-/// Notes, durably, that a segment is the newest. Nothing is acknowledged from it before.
-fn note_newest(dir: &Path, number: u64) -> Result<(), LogError> {
-    let file = newest(dir);
-    let write = |out: &mut File| -> io::Result<()> { writeln!(out, "{number}") };
-    write_atomically(&file, write).map_err(LogError::io("write", &file))
-}
-
-/// Refuses a directory whose newest segment is gone.
-pub(super) fn refuse_missing_newest(dir: &Path, last: u64) -> Result<(), LogError> {
-    let file = newest(dir);
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        // A crash left the first segment without it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(LogError::io("read", &file)(error)),
-    };
-    match text.trim_end().parse::<u64>() {
-        Ok(noted) if noted <= last => Ok(()),
-        Ok(noted) => Err(LogError::Missing { file: path(dir, noted) }),
-        Err(_) => Err(damaged(&file, 0, "it is not the number of a segment")),
-    }
 }
 
 /// The numbers of the segments in a directory, in order. Files with other names are none of ours.

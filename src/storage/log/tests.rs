@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::end_mark::EndMark;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -448,14 +449,29 @@ fn an_unfinished_segment_is_ignored() {
     assert_eq!(read_all(&log), entries(0..150, 256));
 }
 
-/// A log of one segment whose last write held the entries 10 to 14, and the offset of entry 11.
+/// A log of one segment whose last write held the entries 10 to 14, and the offset of entry 11. The mark of its end lags
+/// behind that write, as a power cut may leave it.
 fn one_group() -> (TempDir, u64) {
     let dir = TempDir::new().expect("a directory");
     let log = Log::open(dir.path(), LogOptions::default()).expect("a new log");
     append(&log, 0..10, 256);
-    append(&log, 10..15, 256);
-    let record = Record::ENTRY_OVERHEAD_BYTES as u64 + 256;
-    (dir, log.metrics().disk_bytes - 4 * record)
+    let offset = without_mark(&dir, || {
+        append(&log, 10..15, 256);
+        let record = Record::ENTRY_OVERHEAD_BYTES as u64 + 256;
+        let end = log.metrics().disk_bytes;
+        drop(log);
+        end - 4 * record
+    });
+    (dir, offset)
+}
+
+/// Takes back what a write has noted in the mark of the log's end.
+fn without_mark<T>(dir: &TempDir, write: impl FnOnce() -> T) -> T {
+    let path = EndMark::path(dir.path());
+    let mark = fs::read(&path).expect("there is one");
+    let written = write();
+    fs::write(path, mark).expect("written");
+    written
 }
 
 #[test]
@@ -500,8 +516,10 @@ fn bytes_of_a_message_that_look_like_a_later_record_prove_nothing() {
     // What a publisher could send who knows the format and the offset, but not the segment's salt.
     let mut forged = Vec::new();
     Record::Vote(Bytes::from_static(b"forged")).encode(0, end + 1, &mut forged);
-    outcome(|done| log.append(vec![(index(10), forged.into())], done)).expect("durable");
-    drop(log);
+    without_mark(&dir, || {
+        outcome(|done| log.append(vec![(index(10), forged.into())], done)).expect("durable");
+        drop(log);
+    });
     patch(&segments(&dir)[0], end, &[0; 4]);
     let log = Log::open(dir.path(), LogOptions::default()).expect("a torn write, not damage");
     assert_eq!((read_all(&log), log.state().vote), (entries(0..10, 256), None));
@@ -527,4 +545,36 @@ fn the_loss_of_the_newest_segment_is_noticed() {
     fs::remove_file(&newest).expect("removed");
     let error = Log::open(dir.path(), small()).expect_err("a segment is missing");
     assert!(matches!(&error, LogError::Missing { file } if *file == newest), "{error}");
+}
+
+#[test]
+fn a_tear_is_damage_where_the_mark_says_that_it_was_on_disk() {
+    let dir = TempDir::new().expect("a directory");
+    let log = Log::open(dir.path(), LogOptions::default()).expect("a new log");
+    append(&log, 0..10, 256);
+    drop(log);
+    let path = &segments(&dir)[0];
+    let whole = fs::read(path).expect("a segment");
+    for length in [whole.len() / 2, whole.len() - 1] {
+        fs::write(path, &whole[..length]).expect("written");
+        check_refusal(&dir, "0000000000000001.seg is damaged at byte ");
+    }
+    patch(path, whole.len() as u64 - 1, &[0]);
+    check_refusal(&dir, "0000000000000001.seg is damaged at byte ");
+    fs::write(path, whole).expect("written");
+    assert_eq!(read_all(&Log::open(dir.path(), small()).expect("reopens")), entries(0..10, 256));
+}
+
+#[test]
+fn the_loss_of_the_mark_is_noticed() {
+    let dir = hundred_entries();
+    let mark = EndMark::path(dir.path());
+    fs::remove_file(&mark).expect("removed");
+    let error = Log::open(dir.path(), small()).expect_err("the mark is missing");
+    assert!(matches!(&error, LogError::Missing { file } if *file == mark), "{error}");
+    // But it is not there yet when a crash meets a log that has just been made.
+    let dir = TempDir::new().expect("a directory");
+    drop(Log::open(dir.path(), small()).expect("a new log"));
+    fs::remove_file(EndMark::path(dir.path())).expect("removed");
+    append(&Log::open(dir.path(), small()).expect("reopens"), 0..1, 256);
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::LogOptions;
+use super::end_mark::{EndMark, Place};
 use super::error::LogError;
 use super::record::Record;
 use super::segment::{self, Location, Segment};
@@ -24,6 +25,8 @@ pub(super) struct Writer {
     pub(super) end: u64,
     /// How much of it is on disk.
     pub(super) confirmed: u64,
+    /// Says so to whoever opens the log next.
+    pub(super) mark: EndMark,
     /// Kept between writes.
     pub(super) buffer: Vec<u8>,
     /// Those who wait for the write under way.
@@ -98,7 +101,12 @@ impl Writer {
         let start = Instant::now();
         (self.options.sync)(&self.segment.file).map_err(LogError::io("sync", &self.segment.path))?;
         self.confirmed = self.end;
-        Ok(Some(start.elapsed()))
+        let took = start.elapsed();
+        match self.mark.note(Place { segment: self.segment.number, bytes: self.end }) {
+            // An old mark is true all the same, and what is on disk now must not be written again.
+            Err(error) if !error.is_lack_of_room() => Err(error),
+            Ok(()) | Err(_) => Ok(Some(took)),
+        }
     }
 
     /// Continues in a new segment. The old one is on disk before, so that only the newest can have a torn end.
@@ -108,6 +116,7 @@ impl Writer {
         }
         let state = self.shared.written_state();
         let (segment, body) = Segment::create(&self.dir, self.segment.number + 1, self.end, &state)?;
+        self.mark.note_durably(Place { segment: segment.number, bytes: body })?;
         self.segment = Arc::new(segment);
         self.end = body;
         self.confirmed = body;

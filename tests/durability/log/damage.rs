@@ -52,13 +52,14 @@ impl Recorded {
             let segment = recorded.dir.path().join(newest.file_name().expect("a file"));
             if !segment.exists() {
                 fs::hard_link(newest, &segment).expect("linked");
+                // As a power cut may leave the mark of the log's end: not written since.
+                fs::copy(live.join("end"), recorded.dir.path().join("end")).expect("copied");
                 recorded.acknowledged = vec![(0, acknowledged)];
             }
             let length = fs::read(&segment).expect("a segment").len();
             recorded.acknowledged.push((length, recorded.states.len() - 1));
         }
         drop(log);
-        fs::remove_dir_all(live).expect("removed");
         recorded
     }
 
@@ -83,12 +84,21 @@ impl Recorded {
 
     /// Opens the log with other content in one segment, and puts the old content back.
     fn open_with(&self, path: &Path, content: &[u8]) -> Result<Model, String> {
-        let original = fs::read(path).expect("a segment");
+        let mark = self.dir.path().join("end");
+        let originals = [path, &mark].map(|file| (file, fs::read(file).expect("a file")));
         fs::write(path, content).expect("written");
         let outcome =
             Log::open(self.dir.path(), options()).map(|log| Model::of(&log)).map_err(|error| error.to_string());
-        fs::write(path, original).expect("written");
+        for (file, original) in originals {
+            fs::write(file, original).expect("written");
+        }
         outcome
+    }
+
+    /// As a kill leaves the mark of the log's end: written after the last fsync.
+    fn with_mark(self) -> Self {
+        fs::copy(self.dir.path().join("live/end"), self.dir.path().join("end")).expect("copied");
+        self
     }
 
     /// What was acknowledged last when the newest segment had `length` bytes.
@@ -138,6 +148,26 @@ fn a_flipped_bit_is_reported_or_was_in_the_last_write() {
                 assert!(place >= last_write, "seed {seed}: byte {place} of the newest segment went unnoticed");
                 assert!(recorded.states[state..].contains(&found), "seed {seed}, byte {place}: not what was written");
             }
+        }
+    }
+}
+
+#[test]
+fn with_a_mark_of_its_end_no_part_of_a_log_goes_missing_unnoticed() {
+    for seed in 0..2 {
+        let recorded = Recorded::new(seed).with_mark();
+        let path = newest(recorded.dir.path());
+        let whole = fs::read(&path).expect("a segment");
+        let (end, _) = *recorded.acknowledged.last().expect("begins at 0");
+        for length in 0..end {
+            let outcome = recorded.open_with(&path, &whole[..length]);
+            assert!(outcome.is_err(), "seed {seed}: {length} of {end} bytes went unnoticed");
+        }
+        let mut rng = Rng::with_seed(seed);
+        for place in 0..end {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1 << rng.u32(..8);
+            assert!(recorded.open_with(&path, &flipped).is_err(), "seed {seed}: byte {place} went unnoticed");
         }
     }
 }
