@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::arena::Arena;
 use super::checker::{Fault, check};
-use super::history::{Attempt, Clock, History, Outcome};
+use super::history::{self, Attempt, Clock, History, Outcome};
 use super::load::{Draft, Load, Publisher, Topics, Wanderer, last_key, recorded};
 use super::strike::{Scene, Strike};
-use crate::cluster::Stalled;
+use crate::cluster::{Event, Seen, Stalled, Subscriber, Subscription};
 
 /// Topics of a round. Those who read all rounds ask for these.
 const PREFIX: &str = "chaos";
@@ -70,11 +70,10 @@ impl Run {
         let names: BTreeSet<String> = topics.all().cloned().collect();
         let hops_before: usize = self.pilgrims.iter().map(Wanderer::hops).sum();
         let mut wanderers = self.wanderers(&prefix, &topics);
-        let bounded_path = format!("/topics/{}/sse", topics.bounded);
         let mut stalled = Vec::new();
         if strike == Strike::Stall {
             for url in &self.arena.urls {
-                stalled.push(Stalled::open(url, &bounded_path).await);
+                stalled.push(Stalled::open(url, &stream_of(&topics.bounded)).await);
             }
         }
 
@@ -114,11 +113,8 @@ impl Run {
         for pilgrim in &mut self.pilgrims {
             history.subscribers.push(pilgrim.sees_the_last_of(&names).await);
         }
-        for mut stalled in stalled {
-            let last = format!("\"{}\"", last_key(&topics.bounded));
-            let events = stalled.reads_up_to("the last message", |event| event.data.contains(&last)).await;
-            let topics = BTreeSet::from([topics.bounded.clone()]);
-            history.subscribers.push(recorded("one who stalled", &topics, &events));
+        for stalled in stalled {
+            history.subscribers.push(wakes_up(&self.arena, stalled, &topics.bounded).await);
         }
         history.nodes = self.arena.kept(&topics.all().collect::<Vec<_>>()).await;
         history.deleted.clone_from(&self.deleted);
@@ -143,7 +139,7 @@ impl Run {
 
     /// One who reads each topic, and some who read all.
     fn wanderers(&mut self, prefix: &str, topics: &Topics) -> Vec<(Wanderer, BTreeSet<String>)> {
-        let each = topics.all().map(|topic| (format!("/topics/{topic}/sse"), BTreeSet::from([topic.clone()])));
+        let each = topics.all().map(|topic| (stream_of(topic), BTreeSet::from([topic.clone()])));
         let whole: Vec<String> = topics.whole.iter().map(|topic| format!("topic={topic}")).collect();
         let whole = (format!("/sse?{}", whole.join("&")), topics.whole.iter().cloned().collect());
         let all = (format!("/sse?match={prefix}:*"), topics.all().cloned().collect());
@@ -168,6 +164,29 @@ impl Run {
         assert!(matches!(answer.status, 204 | 404), "{answer:?}");
         self.deleted.insert(topic.to_owned());
     }
+}
+
+fn stream_of(topic: &str) -> String {
+    format!("/topics/{topic}/sse")
+}
+
+/// Has one who stalled read on, on another stream if the broker has closed that one, up to the last message.
+async fn wakes_up(arena: &Arena, mut stalled: Stalled, topic: &str) -> history::Subscriber {
+    let text = format!("\"{}\"", last_key(topic));
+    let is_last = |event: &Event| event.data.contains(&text);
+    let mut events = stalled.reads_up_to("the last message", is_last).await;
+    if !events.last().is_some_and(is_last) {
+        let last_id = events.last().map(|event| event.id.clone());
+        let path = format!("{}?after=earliest", stream_of(topic));
+        let again = Subscription { last_id, ..Subscription::new(arena.urls.iter().map(String::as_str), &path) };
+        let again = Subscriber::start(&arena.cluster.client, again);
+        let all = |seen: &[Seen]| {
+            let seen: Vec<Event> = seen.iter().filter_map(Seen::as_event).cloned().collect();
+            seen.iter().any(is_last).then_some(seen)
+        };
+        events.extend(again.until("the last message", all).await);
+    }
+    recorded("one who stalled", &BTreeSet::from([topic.to_owned()]), &events)
 }
 
 fn figures(attempts: &[Attempt], hops: usize) -> Figures {

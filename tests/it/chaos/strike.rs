@@ -165,8 +165,8 @@ impl Scene<'_> {
     }
 
     /// More than the network holds for one who doesn't read.
-    const BURST: usize = 300;
-    const BURST_BYTES: usize = 30_000;
+    const BURST: usize = 150;
+    const BURST_BYTES: usize = 60_000;
 
     fn cluster(&mut self) -> &mut Cluster {
         &mut self.arena.cluster
