@@ -130,3 +130,15 @@ async fn a_node_of_three_with_any_file_damaged_heals_or_refuses_and_nothing_is_l
     cluster.all_keep("orders", &messages).await;
     cluster.nodes[0].ordered(&["verify"]).await;
 }
+
+#[tokio::test]
+async fn a_node_alone_with_any_file_damaged_refuses_or_has_all_that_it_acknowledged() {
+    let mut cluster = Cluster::with(1, &ARGUMENTS).await;
+    let client = cluster.client.clone();
+    client.make_keeping(cluster.url(0), "orders", 100_000).await;
+    let mut messages = client.publish_all(cluster.url(0), "orders", 0..100).await;
+    let ends = damage_all(&mut cluster, 0, &mut messages).await;
+    let segments: Vec<_> = ends.iter().filter(|(what, _)| what.contains(".seg")).collect();
+    assert!(segments.len() >= 6 && segments.iter().all(|(_, end)| **end == "refuses"), "{ends:#?}");
+    cluster.nodes[0].ordered(&["verify"]).await;
+}
