@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos failover client-chaos golden bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos failover soak client-chaos golden bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -39,6 +39,9 @@ chaos: ## Put three nodes through 330 faults of 22 kinds, cut the power of all 5
 
 failover: ## Take the leader away in six ways, 100 times each, and show how long nothing was acknowledged (as root, all of them)
 	REPL_FAILOVER_ROUNDS=$${REPL_FAILOVER_ROUNDS:-100} $(CARGO) test --release --locked --test it failover -- --test-threads 1
+
+soak: ## Publish five million messages, and show that nothing grows
+	REPL_SOAK_MESSAGES=$${REPL_SOAK_MESSAGES:-5000000} $(CARGO) test --release --locked --test it nothing_grows
 
 client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScript client, and check its sequence
 	CLIENT_KILLS=100 clients/ts/run tests/cluster.test.ts

@@ -28,5 +28,6 @@ mod golden;
 mod lifecycle;
 mod membership;
 mod regressions;
+mod soak;
 mod tidy;
 mod tls;

@@ -41,6 +41,16 @@ pub(crate) struct Started {
     pub(crate) peer: String,
 }
 
+/// What a process takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// That is resident.
+    pub(crate) memory_kib: u64,
+    pub(crate) descriptors: u64,
+    /// Of the data directory.
+    pub(crate) disk_kib: u64,
+}
+
 impl Node {
     /// A node that keeps everything in `directory`. Not started yet.
     pub(crate) fn new(directory: &Path, arguments: &[&str]) -> Self {
@@ -202,6 +212,18 @@ impl Node {
         self.exited().is_none() && self.child.is_some()
     }
 
+    /// What the process takes now.
+    pub(crate) fn usage(&self) -> Usage {
+        let process = format!("/proc/{}", self.child.as_ref().expect("it runs").id());
+        let status = fs::read_to_string(format!("{process}/status")).expect("it runs");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Usage {
+            memory_kib: memory.and_then(|text| text.parse().ok()).expect("a number"),
+            descriptors: fs::read_dir(format!("{process}/fd")).expect("it runs").count() as u64,
+            disk_kib: disk_bytes(&self.data_dir()) / 1024,
+        }
+    }
+
     /// Removes all that the node has stored, so that it starts as a new one.
     pub(crate) fn wipe(&self) {
         assert!(self.child.is_none(), "it runs");
@@ -283,6 +305,18 @@ impl Node {
     fn log_file(&self) -> PathBuf {
         self.directory.join("log")
     }
+}
+
+/// Of all files that are there; those that go away meanwhile don't count.
+fn disk_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 impl Drop for Node {
