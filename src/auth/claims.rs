@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::{Policy, Principal, Rights};
-use crate::domain::{Pattern, PatternError, Timestamp};
+use crate::domain::{Bearer, Pattern, PatternError, Timestamp};
 
 /// In a pattern, what stands for the token's subject.
 const SUBJECT: &str = "{sub}";
@@ -144,9 +144,12 @@ impl Claims {
         }
         Ok(Principal {
             rights: self.repl.rights(self.sub.as_deref())?,
-            subject: self.sub,
-            token: self.jti,
-            issued_at: self.iat.map(|NumericDate(issued_at)| issued_at),
+            bearer: Bearer {
+                subject: self.sub,
+                token: self.jti,
+                issued_at: self.iat.map(|NumericDate(issued_at)| issued_at),
+                ticket: None,
+            },
             expires_at: Some(expires_at),
         })
     }

@@ -104,7 +104,10 @@ fn a_token_of_each_algorithm_speaks_for_its_subject() {
     let tokens = [ed.sign(&new_token()), ec.sign(&new_token()), rsa.sign(&new_token()), secret];
     for token in &tokens {
         let principal = all.verify(token, now()).expect("a token");
-        assert_eq!((principal.subject.as_deref(), principal.token.as_deref()), (Some("ada"), Some("t-1")));
+        assert_eq!(
+            (principal.bearer.subject.as_deref(), principal.bearer.token.as_deref()),
+            (Some("ada"), Some("t-1"))
+        );
         assert_eq!(principal.expires_at, Some(now().plus(Duration::from_secs(60))));
         let topic = TopicName::parse("chat:ada").expect("a name");
         assert!(principal.rights.allow(Action::Publish, &topic) && !principal.rights.allow(Action::Subscribe, &topic));

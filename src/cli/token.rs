@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use super::command;
 use crate::auth::{NewToken, Principal, SigningKey};
 use crate::config;
-use crate::domain::{Pattern, Timestamp};
+use crate::domain::{Bearer, Pattern, Timestamp};
 use crate::server;
 
 const AFTER_HELP: &str = "\
@@ -132,7 +132,7 @@ fn verify(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString,
 }
 
 fn describe(principal: &Principal) -> String {
-    let Principal { subject, token, issued_at, expires_at, rights } = principal;
+    let Principal { bearer: Bearer { subject, token, issued_at, ticket: _ }, expires_at, rights } = principal;
     let mut text = "accepted\n".to_owned();
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

@@ -45,6 +45,8 @@ struct Inner {
     /// Held by whoever moves rows from memory to disk or replaces both: a checkpoint, an export, an installation.
     moving: Mutex<()>,
     progress: watch::Sender<Progress>,
+    /// [`Machine::revocations`].
+    revocations: watch::Sender<u64>,
 }
 
 /// The machine and what Raft wants to know of it.
@@ -73,6 +75,7 @@ impl Replica {
             index: stored.applied.map(|applied| LogIndex::new(applied.index)),
             position: machine.position(),
         });
+        let revocations = watch::Sender::new(machine.revocations());
         let state = State::new(machine, &stored);
         let inner = Inner {
             state: RwLock::new(state),
@@ -82,6 +85,7 @@ impl Replica {
             room: Room::default(),
             moving: Mutex::new(()),
             progress,
+            revocations,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -101,6 +105,12 @@ impl Replica {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.inner.progress.subscribe()
+    }
+
+    /// Follows who is turned away. It is told before what is applied behind it reaches any subscriber.
+    #[must_use]
+    pub fn revocations(&self) -> watch::Receiver<u64> {
+        self.inner.revocations.subscribe()
     }
 
     pub(super) fn read_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
@@ -160,9 +170,11 @@ impl Replica {
         }
 
         let mut events: Vec<Event> = Vec::new();
-        let outcomes = self.write_state(|state| {
-            decoded.into_iter().map(|(log_id, change)| state.apply(log_id, change, &mut events)).collect()
+        let (outcomes, revocations) = self.write_state(|state| {
+            let apply = |(log_id, change)| state.apply(log_id, change, &mut events);
+            (decoded.into_iter().map(apply).collect(), state.machine.revocations())
         });
+        self.inner.revocations.send_if_modified(|told| std::mem::replace(told, revocations) != revocations);
         Ok((outcomes, events))
     }
 
@@ -179,6 +191,8 @@ impl Replica {
             *state = State::new(machine, &stored);
         });
         self.set_stored(stored);
+        // Who was turned away meanwhile is not told apart from who was before.
+        self.inner.revocations.send_modify(|told| *told = self.read(Machine::revocations));
     }
 }
 

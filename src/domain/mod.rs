@@ -3,6 +3,7 @@
 //! A value is parsed once, at the edge, into a type whose private field makes the rule hold from there on. Nothing here
 //! does I/O, reads a clock (but for [`Timestamp::now`], which only edges call), or knows how a message travels.
 
+mod bearer;
 mod cursor;
 mod ids;
 mod json;
@@ -13,6 +14,7 @@ mod selection;
 mod timestamp;
 mod topic_name;
 
+pub use bearer::{Bearer, Revoked, TicketId};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use ids::{LogIndex, NodeId, Position, Seq};
 pub use json::{JsonError, JsonText};

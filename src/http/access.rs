@@ -1,5 +1,7 @@
 //! Who asks, and whether they may.
 //!
+//! A token comes in a header or in a cookie; for a stream there may be a ticket in the URL instead.
+//!
 //! Nothing that needs a right is reached but through one of these extractors: a topic of a path is a [`Topic`] *for* a
 //! purpose, and whoever opens a stream or lists topics asks the [`Caller`]. A token is looked at once for each request.
 //! Where the operator named no keys and no rights for everybody, all are allowed everything, and nothing is looked at.
@@ -14,15 +16,20 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 
-use super::{App, Code, Problem, origin, path};
-use crate::auth::{Action, Authority, Principal, Refused};
-use crate::domain::{Selection, Timestamp, TopicName};
+use super::{App, Code, Problem, origin, path, stream};
+use crate::auth::{Action, Authority, Principal, Refused, Rights};
+use crate::domain::{Bearer, Selection, TicketId, Timestamp, TopicName};
 use crate::node::Lease;
+use crate::state::{Refusal, Ticket};
 
 /// A token for pages that use a bare `EventSource`, which sends no headers. Browsers keep the promise of its prefix: it
 /// is only set, and sent, over TLS.
 pub(super) const COOKIE_NAME: &str = "__Secure-repl_token";
+
+/// The parameter of a stream that holds a ticket.
+pub(super) const TICKET: &str = "ticket";
 
 /// Whoever sends a request.
 #[derive(Clone, Debug)]
@@ -31,35 +38,56 @@ pub(super) enum Caller {
     Trusted,
     /// Whoever sent no token.
     Anonymous(Arc<Principal>),
-    /// Whoever sent a token that is good.
+    /// Whoever sent a token or a ticket that is good.
     Proven(Arc<Principal>),
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
-    type Rejection = Problem;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let Some(authority) = &app.options.auth else { return Ok(Self::Trusted) };
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(known.clone());
         }
-        let caller = Self::identify(app, authority, parts)?;
+        let caller = Self::identify(app, authority, parts).await?;
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }
 }
 
 impl Caller {
-    fn identify(app: &App, authority: &Authority, parts: &Parts) -> Result<Self, Problem> {
-        let token = match (bearer(&parts.headers)?, cookie(&parts.headers)?) {
-            (Some(token), _) => token,
-            (None, Some(token)) => {
-                origin::check_cookie(&app.options, parts)?;
-                token
-            }
-            (None, None) => return Ok(Self::Anonymous(Arc::clone(authority.anonymous()))),
+    async fn identify(app: &App, authority: &Authority, parts: &Parts) -> Result<Self, Rejection> {
+        let token = if let Some(token) = bearer(&parts.headers)? {
+            token
+        } else if let Some(ticket) = ticket(parts) {
+            return Self::by_ticket(app, &ticket).await;
+        } else if let Some(token) = cookie(&parts.headers)? {
+            origin::check_cookie(&app.options, parts)?;
+            token
+        } else {
+            return Ok(Self::Anonymous(Arc::clone(authority.anonymous())));
         };
-        Ok(Self::Proven(authority.verify(token, Timestamp::now())?))
+        let principal = authority.verify(token, Timestamp::now()).map_err(Problem::from)?;
+        if app.node.is_revoked(&principal.bearer) {
+            return Err(Refusal::Revoked.into());
+        }
+        Ok(Self::Proven(principal))
+    }
+
+    async fn by_ticket(app: &App, text: &str) -> Result<Self, Rejection> {
+        let id = TicketId::of(text);
+        // A node that can't tell now refuses softly: a bare `EventSource` takes any other answer for the last word.
+        let (ticket, expires_at) = app.node.ticket(id).await.ok_or(Rejection::Softly)?.ok_or_else(bad_ticket)?;
+        if expires_at <= Timestamp::now() {
+            return Err(bad_ticket().into());
+        }
+        let Ticket { bearer, subscribe } = ticket;
+        Ok(Self::Proven(Arc::new(Principal {
+            bearer: Bearer { ticket: Some(id), ..bearer },
+            expires_at: Some(expires_at),
+            rights: Rights { subscribe, ..Rights::default() },
+        })))
     }
 
     /// Whether this may be done with a topic; without an action, whether anything may.
@@ -108,7 +136,27 @@ impl Caller {
     pub(super) fn lease(&self) -> Option<Lease> {
         match self {
             Self::Trusted | Self::Anonymous(_) => None,
-            Self::Proven(principal) => principal.expires_at.map(|expires_at| Lease { expires_at }),
+            Self::Proven(principal) => {
+                let bearer = principal.bearer.clone();
+                principal.expires_at.map(|expires_at| Lease { bearer, expires_at })
+            }
+        }
+    }
+
+    /// What the caller is known by. Nobody in particular is not known.
+    pub(super) fn bearer(&self) -> Result<Bearer, Problem> {
+        match self {
+            Self::Trusted => Ok(Bearer::default()),
+            Self::Anonymous(_) => Err(self.refuse("This can't be done")),
+            Self::Proven(principal) => Ok(principal.bearer.clone()),
+        }
+    }
+
+    /// From then on what the caller showed is good for nothing.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Trusted | Self::Anonymous(_) => None,
+            Self::Proven(principal) => principal.expires_at,
         }
     }
 
@@ -171,9 +219,9 @@ pub(super) struct Topic<For> {
 }
 
 impl<For: Purpose> FromRequestParts<Arc<App>> for Topic<For> {
-    type Rejection = Problem;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let name = path::topic(parts).await?;
         Caller::from_request_parts(parts, app).await?.check(For::ACTION, &name)?;
         Ok(Self { name, purpose: PhantomData })
@@ -185,11 +233,12 @@ impl<For: Purpose> FromRequestParts<Arc<App>> for Topic<For> {
 pub(super) struct Insider;
 
 impl FromRequestParts<Arc<App>> for Insider {
-    type Rejection = Problem;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        caller.require(|principal| !principal.rights.is_empty(), "This can't be seen").map(|()| Self)
+        caller.require(|principal| !principal.rights.is_empty(), "This can't be seen")?;
+        Ok(Self)
     }
 }
 
@@ -198,12 +247,49 @@ impl FromRequestParts<Arc<App>> for Insider {
 pub(super) struct Operator;
 
 impl FromRequestParts<Arc<App>> for Operator {
-    type Rejection = Problem;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        caller.require(|principal| principal.rights.admin, "This is for operators, and can't be done").map(|()| Self)
+        caller.require(|principal| principal.rights.admin, "This is for operators, and can't be done")?;
+        Ok(Self)
     }
+}
+
+/// Why a request is not let in.
+#[derive(Debug)]
+pub(super) enum Rejection {
+    /// For good, as far as this request goes.
+    Refused(Problem),
+    /// Nobody can tell now.
+    Softly,
+}
+
+impl<P: Into<Problem>> From<P> for Rejection {
+    fn from(problem: P) -> Self {
+        Self::Refused(problem.into())
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(problem) => problem.into_response(),
+            Self::Softly => stream::refusal(),
+        }
+    }
+}
+
+fn bad_ticket() -> Problem {
+    Problem::new(Code::InvalidToken, "There is no such ticket, or not any more. `POST /tickets` makes another one.")
+}
+
+/// The ticket in the URL of a stream.
+fn ticket(parts: &Parts) -> Option<String> {
+    // Elsewhere it is a parameter that is not known.
+    let query = parts.uri.query().filter(|_| parts.uri.path().ends_with("/sse"))?;
+    let mut tickets = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == TICKET);
+    tickets.next().map(|(_, ticket)| ticket.into_owned())
 }
 
 /// The token of the `Authorization` header.

@@ -26,7 +26,7 @@ use tracing::warn;
 use super::access::Caller;
 use super::body::Json;
 use super::query::{FromParameters, Parameters, QueryString};
-use super::{Api, App, Code, Problem, cluster, health, metrics};
+use super::{Api, App, Code, Problem, cluster, health, metrics, revocations};
 use crate::domain::{NodeId, Position};
 use crate::node::{Difference, Order, Verification};
 use crate::state::Digest;
@@ -50,6 +50,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/cluster/nodes/{node}", delete(remove))
         .route("/cluster/nodes/{node}/promote", post(promote))
         .route("/cluster/nodes/{node}/drain", post(drain))
+        .route("/revocations", post(revocations::create))
         .route("/backup", get(backup))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -111,6 +111,10 @@ catalogue! {
     Busy: SERVICE_UNAVAILABLE, "busy", "The cluster is being changed";
     /// The node can't serve yet.
     NotReady: SERVICE_UNAVAILABLE, "not-ready", "The node is not ready";
+    /// The cluster keeps as many tickets as it may.
+    TicketsFull: SERVICE_UNAVAILABLE, "tickets-full", "There are too many tickets";
+    /// The cluster keeps as many revocations as it may.
+    RevocationsFull: SERVICE_UNAVAILABLE, "revocations-full", "There are too many revocations";
     /// The node is about to stop.
     Stopping: SERVICE_UNAVAILABLE, "stopping", "The node is stopping";
     /// The write was handed to the cluster and may or may not be stored.

@@ -195,6 +195,8 @@ fn route(path: &str) -> &'static str {
         [Some("topics"), Some(topic), Some("messages"), None] if !topic.is_empty() => "/topics/{topic}/messages",
         [Some("topics"), Some(topic), Some("sse"), None] if !topic.is_empty() => "/topics/{topic}/sse",
         [Some("sse"), None, ..] => "/sse",
+        [Some("tickets"), None, ..] => "/tickets",
+        [Some("revocations"), None, ..] => "/revocations",
         [Some("cluster"), None, ..] => "/cluster",
         [Some("livez"), None, ..] => "/livez",
         [Some("readyz"), None, ..] => "/readyz",

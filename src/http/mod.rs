@@ -30,6 +30,7 @@ mod problem;
 mod publish;
 mod query;
 mod request_body;
+mod revocations;
 mod serve;
 mod socket;
 mod start;
@@ -38,13 +39,14 @@ mod stream;
 mod stream_writer;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::HeaderName;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -118,13 +120,15 @@ impl App {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 10] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 12] {
     [
         ("/topics", get(topics::list).post(topics::create)),
         ("/topics/{topic}", get(topics::get).post(publish::publish).patch(topics::change).delete(topics::delete)),
         ("/topics/{topic}/messages", get(history::page)),
         ("/topics/{topic}/sse", get(stream::one)),
         ("/sse", get(stream::many)),
+        ("/tickets", post(tickets::create)),
+        ("/revocations", post(revocations::create)),
         ("/cluster", get(cluster::get)),
         ("/livez", get(health::live)),
         ("/readyz", get(health::ready)),

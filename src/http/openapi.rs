@@ -17,10 +17,10 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
-use super::access::COOKIE_NAME;
+use super::access::{COOKIE_NAME, TICKET};
 use super::body::JSON;
 use super::problem::PROBLEM_JSON;
-use super::{Code, cluster, health, history, metrics, publish, stream, topics};
+use super::{Code, cluster, health, history, metrics, publish, revocations, stream, tickets, topics};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -38,6 +38,8 @@ use super::{Code, cluster, health, history, metrics, publish, stream, topics};
         history::page,
         stream::one,
         stream::many,
+        tickets::create,
+        revocations::create,
         cluster::get,
         health::live,
         health::ready,
@@ -49,7 +51,7 @@ struct Successes;
 
 /// Any operation may answer these.
 const ANYWHERE: &[Code] = &[Code::HostNotAllowed, Code::Internal];
-/// Where nodes ask for tokens, every operation that is not [`is_open`].
+/// Where nodes ask for tokens, every operation that has [`schemes`].
 const ACCESS: &[Code] = &[Code::Unauthenticated, Code::InvalidToken, Code::Forbidden, Code::OriginNotAllowed];
 const BODY: &[Code] = &[
     Code::MalformedJson,
@@ -74,18 +76,24 @@ fn problems(operation: &str) -> Option<Vec<Code>> {
         "readMessages" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor, Code::ForeignCursor]].concat(),
         "streamTopic" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor]].concat(),
         "stream" => vec![Code::InvalidTopicName, Code::InvalidPattern, Code::InvalidQuery, Code::InvalidCursor],
+        "createTicket" => {
+            let own = [Code::InvalidTopicName, Code::InvalidPattern, Code::TicketsFull];
+            [BODY, WRITE, &own].concat()
+        }
+        "revoke" => [BODY, WRITE, &[Code::RevocationsFull]].concat(),
         "ready" => vec![Code::NotReady],
         "getCluster" | "live" | "readMetrics" | "readDescription" => vec![],
         _ => return None,
     })
 }
 
-/// How a token is sent.
-const SCHEMES: [&str; 2] = ["token", "cookie"];
-
-/// Whether nobody is asked who he is, whatever the settings are.
-fn is_open(operation: &str) -> bool {
-    matches!(operation, "live" | "ready" | "readDescription")
+/// How an operation can be told who asks. With none, nobody is asked, whatever the settings are.
+fn schemes(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "live" | "ready" | "readDescription" => &[],
+        "stream" | "streamTopic" => &["token", "cookie", "ticket"],
+        _ => &["token", "cookie"],
+    }
 }
 
 /// Read this description
@@ -105,13 +113,12 @@ pub(super) fn describe() -> OpenApi {
     for (_, operation) in operations {
         let id = operation.operation_id.as_deref().unwrap_or_default();
         let own = problems(id).expect("every operation has its problems");
-        if is_open(id) {
-            describe_problems(operation, &[ANYWHERE, &own].concat());
-        } else {
-            describe_problems(operation, &[ANYWHERE, ACCESS, &own].concat());
-            // Or with nothing: it is the operator who says what everybody may do.
-            let schemes = SCHEMES.iter().map(|scheme| SecurityRequirement::new::<_, [&str; 0], _>(*scheme, []));
-            operation.security = Some(schemes.chain([SecurityRequirement::default()]).collect());
+        let schemes = schemes(id);
+        describe_problems(operation, &[ANYWHERE, if schemes.is_empty() { &[] } else { ACCESS }, &own].concat());
+        if !schemes.is_empty() {
+            let required = schemes.iter().map(|scheme| SecurityRequirement::new::<_, [&str; 0], _>(*scheme, []));
+            // Or nothing: it is the operator who says what everybody may do.
+            operation.security = Some(required.chain([SecurityRequirement::default()]).collect());
         }
     }
     let components = document.components.get_or_insert_default();
@@ -121,6 +128,9 @@ pub(super) fn describe() -> OpenApi {
         "For a bare `EventSource` of a page of the same site. Other origins have to be named with `--cors-origin`",
     ));
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    let ticket =
+        ApiKey::Query(ApiKeyValue::with_description(TICKET, "For a bare `EventSource` of a page of another site"));
+    components.add_security_scheme("ticket", SecurityScheme::ApiKey(ticket));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
     components.schemas.insert("Problem".to_owned(), RefOr::T(problem_schema().into()));
     document

@@ -234,6 +234,16 @@ impl From<Refusal> for Problem {
                 "Take the topic as it is, or change its retention with `PATCH /topics/{topic}`.",
             )
             .with("existing", serde_json::json!({ "retention": RetentionBody::from(existing) })),
+            Refusal::TicketsFull => Self::new(
+                Code::TicketsFull,
+                "There are as many tickets as the cluster keeps. Try again later: they expire.",
+            ),
+            Refusal::RevocationsFull => Self::new(
+                Code::RevocationsFull,
+                "There are as many revocations as the cluster keeps. They expire with the tokens that they name; replace the key \
+                 that proves the tokens instead.",
+            ),
+            Refusal::Revoked => Self::new(Code::InvalidToken, "The token was revoked."),
             Refusal::KeyReused { .. } => Self::new(
                 Code::KeyReused,
                 "Send another message under another key, and a retry exactly as it was sent first.",

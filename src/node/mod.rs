@@ -8,6 +8,7 @@
 //! - A write that may have happened is never reported as failed.
 //! - A stream shows every message of its topics from its cursor on, in order and once, or says where the hole is.
 
+mod access;
 mod admission;
 mod drain;
 mod forward;

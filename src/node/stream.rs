@@ -6,12 +6,14 @@
 //! Registering comes before reading, so there is no hole between the two, and no repetition.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -23,7 +25,7 @@ use crate::broker::frame::{self, AuthReason, Control, GapReason};
 use crate::broker::{Chunk, ChunkBuffer, Delivery, Format, Subscription};
 use crate::consensus::Progress;
 use crate::consensus::wire::{self, kind};
-use crate::domain::{Cursor, Message, Position, Selection, Timestamp, TopicName};
+use crate::domain::{Bearer, Cursor, Message, Position, Selection, Timestamp, TopicName};
 use crate::rpc::Lane;
 use crate::state::{Hole, Missed, PageLimit, Slot};
 
@@ -34,7 +36,7 @@ const PAGE: PageLimit = PageLimit { messages: 256, bytes: 64 * 1024 };
 const ASK_LEADER_AFTER: Duration = Duration::from_secs(2);
 
 /// For the leader's answer.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Topics that a gap names. It says so if there are more.
 const GAP_TOPICS_MAX: usize = 100;
@@ -54,11 +56,22 @@ pub struct StreamRequest {
     pub lease: Option<Lease>,
 }
 
-/// Until when a stream may be read.
+/// Whose a stream is, and until when he may read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// From then on no more.
+    /// Whose. If he is turned away, no more is sent.
+    pub bearer: Bearer,
+    /// From then on no more is sent either.
     pub expires_at: Timestamp,
+}
+
+/// The lease of an open stream.
+#[derive(Debug)]
+struct Held {
+    bearer: Bearer,
+    expires: Instant,
+    /// Changes when somebody is turned away.
+    revocations: watch::Receiver<u64>,
 }
 
 /// Where a stream starts.
@@ -104,8 +117,8 @@ pub struct Stream {
     silence: Pin<Box<Sleep>>,
     /// Completes when the node sends its streams elsewhere.
     told: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// When its lease expires.
-    expires: Option<Instant>,
+    /// In a box: most streams are anybody's.
+    lease: Option<Box<Held>>,
     /// Of a stream that was told to move, or whose lease is over: when it ends.
     end: Option<Instant>,
     _open: TaskTrackerToken,
@@ -156,13 +169,20 @@ impl Node {
             spoken,
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
             told: Box::pin(self.inner.drain.told()),
-            expires: lease.map(|lease| spoken + lease.expires_at.since(Timestamp::now())),
+            lease: lease.map(|lease| Box::new(self.hold(lease))),
             end: None,
             _open: self.inner.drain.open(),
         };
         stream.rest();
         stream.start(start, tail, from);
         Ok(stream)
+    }
+
+    fn hold(&self, Lease { bearer, expires_at }: Lease) -> Held {
+        let mut revocations = self.inner.consensus.replica().revocations();
+        // He may have been turned away since he was let in.
+        revocations.mark_changed();
+        Held { bearer, expires: Instant::now() + expires_at.since(Timestamp::now()), revocations }
     }
 
     /// Whether the cluster has this topic, of which this node may not have heard yet. `None`: nobody can tell now.
@@ -175,7 +195,7 @@ impl Node {
     }
 
     /// What a majority is known to have committed, asked of the leader.
-    async fn committed(&self) -> Option<Progress> {
+    pub(super) async fn committed(&self) -> Option<Progress> {
         let consensus = &self.inner.consensus;
         match consensus.leader() {
             Some((leader, _)) if leader == consensus.node() => consensus.confirmed().await,
@@ -241,7 +261,7 @@ impl Stream {
             if self.end.is_some_and(|end| end <= Instant::now()) {
                 return None;
             }
-            if self.end.is_none() && (self.announce_expiry() || self.announce_move()) {
+            if self.announce_end() || self.end.is_none() && self.announce_move() {
                 continue;
             }
             let step = match &mut self.phase {
@@ -262,6 +282,8 @@ impl Stream {
             // A busy stream doesn't pay for what it waits for when it is idle.
             biased;
             delivery = self.subscription.next() => match delivery {
+                // What was taken meanwhile may be younger than the revocation.
+                Delivery::Frames { .. } if has_news(self.lease.as_deref()) && self.is_revoked() => {}
                 Delivery::Frames { chunk, position } => {
                     self.position = self.position.max(position);
                     self.pending.push_back(chunk);
@@ -273,6 +295,7 @@ impl Stream {
             },
             () = self.silence.as_mut() => self.keep_alive(),
             () = self.told.as_mut(), if self.end.is_none() => {}
+            () = news(self.lease.as_deref_mut()) => {}
         }
         Ok(())
     }
@@ -304,6 +327,7 @@ impl Stream {
             }
             () = self.silence.as_mut() => self.keep_alive(),
             () = self.told.as_mut(), if self.end.is_none() => {}
+            () = news(self.lease.as_deref_mut()) => {}
         }
         Ok(())
     }
@@ -324,6 +348,9 @@ impl Stream {
         };
         let count = slots.len();
         let messages = history::load(replica, slots).await?;
+        if has_news(self.lease.as_deref()) && self.is_revoked() {
+            return Ok(());
+        }
         if messages.len() < count {
             // Some were evicted between planning and reading.
             self.announce_holes(missed);
@@ -440,11 +467,24 @@ impl Stream {
     }
 
     /// Says that the lease is over, if it is.
-    fn announce_expiry(&mut self) -> bool {
-        let Some(expires) = self.expires.filter(|expires| *expires <= Instant::now()) else { return false };
-        self.push_control(&Control::Auth { reason: AuthReason::Expired });
-        self.end = Some(expires);
+    fn announce_end(&mut self) -> bool {
+        let Some(held) = &mut self.lease else { return false };
+        let now = Instant::now();
+        let mut reason = (held.expires <= now).then_some(AuthReason::Expired);
+        if reason.is_none() && has_news(Some(held)) {
+            // First: what comes while it is looked at is news again.
+            held.revocations.borrow_and_update();
+            reason = self.node.is_revoked(&held.bearer).then_some(AuthReason::Revoked);
+        }
+        let Some(reason) = reason else { return false };
+        self.push_control(&Control::Auth { reason });
+        self.end = Some(now);
+        self.lease = None;
         true
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.lease.as_ref().is_some_and(|held| self.node.is_revoked(&held.bearer))
     }
 
     /// Says where to go, if the node sends its streams elsewhere.
@@ -461,12 +501,30 @@ impl Stream {
     /// Waits for the next thing to do that nobody else brings about.
     fn rest(&mut self) {
         let keep_alive = self.spoken + self.node.inner.settings.keep_alive;
-        let others = [self.end, self.expires].into_iter().flatten();
+        let expires = self.lease.as_ref().map(|held| held.expires);
+        let others = [self.end, expires].into_iter().flatten();
         self.silence.as_mut().reset(others.fold(keep_alive, Instant::min));
     }
 
     fn cursor(&self) -> Cursor {
         Cursor { epoch: self.node.epoch(), position: self.position }
+    }
+}
+
+/// Whether somebody was turned away since that was last looked at.
+fn has_news(lease: Option<&Held>) -> bool {
+    lease.is_some_and(|held| held.revocations.has_changed().unwrap_or(false))
+}
+
+/// Completes when somebody is turned away.
+async fn news(lease: Option<&mut Held>) {
+    match lease {
+        // Still to be looked at: it stays news. The sender lives as long as the node.
+        Some(held) => match held.revocations.changed().await {
+            Ok(()) => held.revocations.mark_changed(),
+            Err(_) => pending().await,
+        },
+        None => pending().await,
     }
 }
 

@@ -36,6 +36,7 @@ impl Machine {
         self.skip(index);
         self.time = self.time.max(entry.time);
         self.topics.expire(self.time, entry.key_window, &mut self.payloads);
+        self.access.expire(self.time);
         entry.commands.into_iter().map(|command| self.execute(command, entry.key_window, events)).collect()
     }
 
@@ -59,6 +60,8 @@ impl Machine {
                 self.mark();
                 Ok(Reply::Marked { entry: self.applied })
             }
+            Command::CreateTicket { id, ticket, expires_at } => self.create_ticket(id, ticket, expires_at),
+            Command::Revoke { whom, until } => self.revoke(whom, until),
         }
     }
 

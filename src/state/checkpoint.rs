@@ -1,13 +1,17 @@
 //! Moving what has changed into the store.
 
+use serde::Serialize;
+
+use super::access::RevokedAt;
+use super::expiring::Changes;
 use super::keys::KeyChanges;
 use super::payloads::Frozen;
 use super::rows::{self, MetaRow, RowChange, RowKey, TopicRow};
 use super::tombstones::Tombstone;
 use super::topic::{Topic, TopicId};
 use super::topics::DeletedTopic;
-use super::{Machine, codec};
-use crate::domain::{LogIndex, Seq};
+use super::{Machine, Ticket, codec};
+use crate::domain::{LogIndex, Revoked, Seq, TicketId};
 
 /// The difference between the store and the machine at one moment. It is taken in the time it takes to list the changed
 /// rows; their bytes are made by [`Self::changes`], while the machine goes on.
@@ -18,6 +22,8 @@ pub struct Checkpoint {
     deleted: Vec<DeletedTopic>,
     frozen: Frozen,
     tombstones: Vec<(u64, Option<Tombstone>)>,
+    tickets: Changes<TicketId, Ticket>,
+    revocations: Changes<Revoked, RevokedAt>,
 }
 
 #[derive(Debug)]
@@ -38,7 +44,9 @@ impl Machine {
         let (topics, deleted) =
             self.topics.take_changes(|topic, keys| ChangedTopic { id: topic.id, row: row(topic), keys });
         let tombstones = self.tombstones.take_changes();
-        Some(Checkpoint { meta: self.meta(), topics, deleted, frozen, tombstones })
+        let tickets = self.access.tickets.take_changes();
+        let revocations = self.access.revocations.take_changes();
+        Some(Checkpoint { meta: self.meta(), topics, deleted, frozen, tombstones, tickets, revocations })
     }
 
     /// The store has everything of the checkpoint. The payloads it held are freed when the checkpoint is dropped, so
@@ -51,7 +59,10 @@ impl Machine {
     /// How many rows a checkpoint would write or delete now, not counting keys.
     #[must_use]
     pub fn changed_rows(&self) -> usize {
-        self.topics.changed_rows() + self.payloads.changed_rows() + self.tombstones.changed_rows()
+        self.topics.changed_rows()
+            + self.payloads.changed_rows()
+            + self.tombstones.changed_rows()
+            + self.access.changed_rows()
     }
 
     /// Bytes of the messages that a checkpoint would write now. What was evicted in the meantime doesn't count.
@@ -71,6 +82,10 @@ impl Machine {
             tombstones: self.tombstones.len(),
             next_tombstone: self.tombstones.next(),
             tombstones_forgotten_up_to: self.tombstones.forgotten_up_to(),
+            tickets: self.access.tickets.len(),
+            next_ticket: self.access.tickets.next(),
+            revocations: self.access.revocations.len(),
+            next_revocation: self.access.revocations.next(),
         }
     }
 }
@@ -117,11 +132,11 @@ impl Checkpoint {
             .iter()
             .map(|(topic, message)| put(RowKey::Message(*topic, message.position), rows::encode_message(message)));
         let evicted = self.frozen.evicted.iter().map(|(topic, position)| delete(RowKey::Message(*topic, *position)));
-        let tombstones = self.tombstones.iter().map(|(number, tombstone)| match tombstone {
-            Some(tombstone) => put(RowKey::Tombstone(*number), codec::encode_bare(tombstone)),
-            None => delete(RowKey::Tombstone(*number)),
-        });
-        std::iter::once(meta).chain(topics).chain(deleted).chain(messages).chain(evicted).chain(tombstones)
+        let tombstones = numbered(&self.tombstones, RowKey::Tombstone);
+        let tickets = numbered(&self.tickets, RowKey::Ticket);
+        let revocations = numbered(&self.revocations, RowKey::Revocation);
+        let of_topics = std::iter::once(meta).chain(topics).chain(deleted).chain(messages).chain(evicted);
+        of_topics.chain(tombstones).chain(tickets).chain(revocations)
     }
 }
 
@@ -132,6 +147,14 @@ impl ChangedTopic {
             self.keys.new.iter().map(|(number, record)| put(RowKey::Key(self.id, *number), rows::encode_key(record)));
         std::iter::once(put(RowKey::Topic(self.id), codec::encode_bare(&self.row))).chain(forgotten).chain(new)
     }
+}
+
+/// Rows that have no topic.
+fn numbered<T: Serialize>(changes: &[(u64, Option<T>)], key: fn(u64) -> RowKey) -> impl Iterator<Item = RowChange> {
+    changes.iter().map(move |(number, value)| match value {
+        Some(value) => put(key(*number), codec::encode_bare(value)),
+        None => delete(key(*number)),
+    })
 }
 
 fn put(key: RowKey, value: Vec<u8>) -> RowChange {

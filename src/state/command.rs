@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Ticket;
 use super::codec::{self, CodecError};
-use crate::domain::{NewMessage, Retention, RetentionChange, TopicName};
+use crate::domain::{NewMessage, Retention, RetentionChange, Revoked, TicketId, Timestamp, TopicName};
 
 /// The version that the bytes of commands and entries start with.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 
 /// One change of the state. New variants go to the end and raise the version of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,22 @@ pub enum Command {
     Tick,
     /// Has each node note the digest of its state, so that nodes can be compared at this entry.
     Mark,
+    /// Lets whoever shows a ticket read what it allows.
+    CreateTicket {
+        /// Which one.
+        id: TicketId,
+        /// What it allows.
+        ticket: Ticket,
+        /// Until then.
+        expires_at: Timestamp,
+    },
+    /// Turns somebody away who was let in.
+    Revoke {
+        /// Whom.
+        whom: Revoked,
+        /// When all that it names has expired by itself.
+        until: Timestamp,
+    },
 }
 
 /// How long idempotency keys are remembered. The leader's settings, which travel in each entry: so they are the same on

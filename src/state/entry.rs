@@ -66,7 +66,11 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Headers, IdempotencyKey, JsonText, NewMessage, Retention, RetentionChange, TopicName};
+    use crate::domain::{
+        Bearer, Headers, IdempotencyKey, JsonText, NewMessage, Pattern, Retention, RetentionChange, Revoked, TicketId,
+        TopicName,
+    };
+    use crate::state::Ticket;
 
     fn entry() -> Entry {
         let topic = TopicName::parse("orders:1").expect("a name");
@@ -86,6 +90,15 @@ mod tests {
                 Command::AllotNode,
                 Command::Tick,
                 Command::Mark,
+                Command::CreateTicket {
+                    id: TicketId::of("t"),
+                    ticket: Ticket {
+                        bearer: Bearer::default(),
+                        subscribe: vec![Pattern::parse("news:*").expect("a pattern")],
+                    },
+                    expires_at: Timestamp::from_millis(9_000),
+                },
+                Command::Revoke { whom: Revoked::Subject("eve".to_owned()), until: Timestamp::from_millis(9_000) },
             ],
         }
     }
@@ -109,13 +122,13 @@ mod tests {
         assert_eq!(Entry::join(time, key_window, &travelled), entry().encode());
     }
 
-    /// The bytes of version 3. If this fails, logs on disk can no longer be read: raise the version.
+    /// The bytes of version 4. If this fails, logs on disk can no longer be read: raise the version.
     #[test]
-    fn version_3_keeps_its_bytes() {
+    fn version_4_keeps_its_bytes() {
         assert_eq!(
             hex(&entry().encode()),
             concat!(
-                "03e807c0cf240705",
+                "04e807c0cf240707",
                 "00086f72646572733a31000000e80780808008",
                 "80a305",
                 "03086f72646572733a3101035b315d027b7d0001016b",
@@ -123,7 +136,11 @@ mod tests {
                 "00",
                 "04",
                 "05",
-                "06"
+                "06",
+                "07e3b98a4da31a127d4bde6e43033f66ba274cab0eb7eb1c70ec41402bf6273dd8",
+                "00000000",
+                "01066e6577733a2aa846",
+                "080103657665a846"
             )
         );
     }

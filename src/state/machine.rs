@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use super::access::Access;
 use super::mark::Marks;
 use super::payloads::Payloads;
 use super::tombstones::Tombstones;
@@ -19,6 +20,7 @@ pub struct Machine {
     pub(super) topics: Topics,
     pub(super) payloads: Payloads,
     pub(super) tombstones: Tombstones,
+    pub(super) access: Access,
     pub(super) marks: Marks,
 }
 
@@ -37,6 +39,7 @@ impl Machine {
             topics: Topics::new(TopicId::new(1)),
             payloads: Payloads::default(),
             tombstones: Tombstones::default(),
+            access: Access::starting_at(0, 0),
             marks: Marks::default(),
         }
     }
@@ -59,12 +62,12 @@ impl Machine {
         self.time
     }
 
-    /// When an entry might evict messages or forget keys for their age: from then on a leader without publishes should
+    /// When an entry might evict messages, or forget keys, tickets or revocations for their age: from then on a leader without publishes should
     /// propose a [`super::Command::Tick`]. It may come too early, never too late, but for keys of idle topics after the
     /// window was shortened. Not later than [`Self::time`] if one entry was not enough for what was due.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.topics.next_due()
+        self.topics.next_due().into_iter().chain(self.access.next_due()).min()
     }
 
     /// How many topics there are.

@@ -64,6 +64,12 @@ impl Machine {
         for tombstone in self.tombstones.iter() {
             digest.add(Digest::of_row(&[], &codec::encode_bare(tombstone)));
         }
+        for ticket in self.access.tickets.iter() {
+            digest.add(Digest::of_row(&[], &codec::encode_bare(ticket)));
+        }
+        for revocation in self.access.revocations.iter() {
+            digest.add(Digest::of_row(&[], &codec::encode_bare(revocation)));
+        }
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();
         }

@@ -29,12 +29,14 @@
 //!
 //! It is *not* the log (`storage`), it does not wake subscribers (`broker`), and it knows nothing of Raft.
 
+mod access;
 mod apply;
 mod checkpoint;
 mod codec;
 mod command;
 mod digest;
 mod entry;
+mod expiring;
 mod expiry;
 mod history;
 mod hole;
@@ -52,6 +54,7 @@ mod tombstones;
 mod topic;
 mod topics;
 
+pub use access::{REVOCATIONS_MAX, TICKETS_MAX, Ticket};
 pub use checkpoint::Checkpoint;
 pub use codec::CodecError;
 pub use command::{Command, EncodedCommand, KeyWindow};

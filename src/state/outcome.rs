@@ -10,7 +10,7 @@ use super::topic::TopicInfo;
 use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
 
 /// The version that the bytes of outcomes start with.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a command came to, the same on every node.
 pub type Outcome = Result<Reply, Refusal>;
@@ -37,6 +37,10 @@ pub enum Reply {
         /// The entry.
         entry: LogIndex,
     },
+    /// The ticket is good on every node that has applied this.
+    TicketCreated,
+    /// Nobody who was named is let in by a node that has applied this.
+    Revoked,
 }
 
 /// What the cluster adds to a message when it stores it. With the [`crate::domain::NewMessage`] it makes the
@@ -79,6 +83,15 @@ pub enum Refusal {
         /// Which message of the batch, counted from 0.
         line: usize,
     },
+    /// There are as many tickets as there may be.
+    #[error("there are too many tickets")]
+    TicketsFull,
+    /// There are as many revocations as there may be.
+    #[error("there are too many revocations")]
+    RevocationsFull,
+    /// Whoever asks was turned away.
+    #[error("the token was revoked")]
+    Revoked,
 }
 
 /// What subscribers are told, in log order.
@@ -133,6 +146,6 @@ mod tests {
         for outcome in outcomes {
             assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
         }
-        assert_eq!(decode_outcome(&[2]), Err(CodecError::Version { found: 2, expected: 1 }));
+        assert_eq!(decode_outcome(&[1]), Err(CodecError::Version { found: 1, expected: 2 }));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::Machine;
+use super::access::{Access, RevocationItem, TicketItem};
 use super::codec::{self, CodecError};
 use super::keys::{KeyRecord, Keys};
 use super::mark::Marks;
@@ -73,6 +74,9 @@ pub enum Contradiction {
     /// The meta row counts other tombstones, or one clashes with another.
     #[error("the tombstones are not those that the meta row counts")]
     Tombstones,
+    /// The meta row counts other tickets or revocations, or one clashes with another.
+    #[error("the tickets and revocations are not those that the meta row counts")]
+    Access,
 }
 
 impl<E> From<Contradiction> for RestoreError<E> {
@@ -113,6 +117,12 @@ impl Machine {
                 (RowKey::Tombstone(number), Some(machine)) => {
                     machine.tombstone(number, codec::decode_bare(&value).map_err(damaged)?)?;
                 }
+                (RowKey::Ticket(number), Some(machine)) => {
+                    machine.ticket(number, codec::decode_bare(&value).map_err(damaged)?)?;
+                }
+                (RowKey::Revocation(number), Some(machine)) => {
+                    machine.revocation(number, codec::decode_bare(&value).map_err(damaged)?)?;
+                }
             }
         }
         Ok(rebuilding.map_or_else(|| Ok(Self::new()), Rebuilding::finish)?)
@@ -124,6 +134,7 @@ struct Rebuilding {
     meta: MetaRow,
     topics: BTreeMap<TopicId, Rebuilt>,
     tombstones: Tombstones,
+    access: Access,
 }
 
 /// A topic whose messages and keys are still to come.
@@ -135,7 +146,8 @@ struct Rebuilt {
 impl Rebuilding {
     fn new(meta: MetaRow) -> Self {
         let tombstones = Tombstones::new(meta.next_tombstone, meta.tombstones_forgotten_up_to);
-        Self { meta, topics: BTreeMap::new(), tombstones }
+        let access = Access::starting_at(meta.next_ticket, meta.next_revocation);
+        Self { meta, topics: BTreeMap::new(), tombstones, access }
     }
 
     fn topic(&mut self, id: TopicId, row: TopicRow) -> Result<(), Contradiction> {
@@ -176,9 +188,17 @@ impl Rebuilding {
         if is_new { Ok(()) } else { Err(Contradiction::Tombstones) }
     }
 
+    fn ticket(&mut self, number: u64, ticket: TicketItem) -> Result<(), Contradiction> {
+        if self.access.tickets.restore(number, ticket) { Ok(()) } else { Err(Contradiction::Access) }
+    }
+
+    fn revocation(&mut self, number: u64, revocation: RevocationItem) -> Result<(), Contradiction> {
+        if self.access.revocations.restore(number, revocation) { Ok(()) } else { Err(Contradiction::Access) }
+    }
+
     /// All rows have been seen: checks that none is missing.
     fn finish(self) -> Result<Machine, Contradiction> {
-        let Self { meta, topics: rebuilt, tombstones } = self;
+        let Self { meta, topics: rebuilt, tombstones, access } = self;
         let mut topics = Topics::new(meta.next_topic);
         for (id, Rebuilt { topic, row }) in rebuilt {
             let messages_match = topic.next_seq() == row.next_seq
@@ -203,6 +223,9 @@ impl Rebuilding {
         if tombstones.len() != meta.tombstones {
             return Err(Contradiction::Tombstones);
         }
+        if (access.tickets.len(), access.revocations.len()) != (meta.tickets, meta.revocations) {
+            return Err(Contradiction::Access);
+        }
         Ok(Machine {
             applied: meta.applied,
             time: meta.time,
@@ -211,6 +234,7 @@ impl Rebuilding {
             topics,
             payloads: Payloads::stored_up_to(meta.position),
             tombstones,
+            access: access.restored(),
             marks: Marks::default(),
         })
     }

@@ -9,6 +9,8 @@
 //! | message   | `03` topic id, position       | seq, time, value, headers, type                                |
 //! | key       | `04` topic id, number         | key, fingerprint, position, seq, time                          |
 //! | tombstone | `05` number                   | name, last message, last position at its deletion              |
+//! | ticket    | `06` number                   | id, bearer, patterns, expiry                                   |
+//! | revocation | `07` number                  | whom, time, expiry                                             |
 //! | –         | [`RESERVED_CONSENSUS`] …      | kept for consensus; opaque here                                |
 //!
 //! The fields are written in the order of the structs and functions below; a change of any of them raises the version.
@@ -25,7 +27,7 @@ use super::topic::{Evicted, TopicId};
 use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
 
 /// The version of the rows' format. It stands in the meta row and holds for all of them.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 
 /// Rows whose keys start with this byte belong to consensus: its last applied id and membership, which must change
 /// together with the state. [`super::Machine::restore`] passes over them.
@@ -36,6 +38,8 @@ const TOPIC: u8 = 0x02;
 const MESSAGE: u8 = 0x03;
 const KEY: u8 = 0x04;
 const TOMBSTONE: u8 = 0x05;
+const TICKET: u8 = 0x06;
+const REVOCATION: u8 = 0x07;
 
 /// One change of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +97,8 @@ pub(super) enum RowKey {
     Message(TopicId, Position),
     Key(TopicId, u64),
     Tombstone(u64),
+    Ticket(u64),
+    Revocation(u64),
     Consensus,
 }
 
@@ -110,6 +116,8 @@ impl RowKey {
             Self::Message(id, position) => join(MESSAGE, &[id.get(), position.get()]),
             Self::Key(id, number) => join(KEY, &[id.get(), number]),
             Self::Tombstone(number) => join(TOMBSTONE, &[number]),
+            Self::Ticket(number) => join(TICKET, &[number]),
+            Self::Revocation(number) => join(REVOCATION, &[number]),
             Self::Consensus => join(RESERVED_CONSENSUS, &[]),
         }
     }
@@ -127,6 +135,8 @@ impl RowKey {
             MESSAGE => Self::Message(TopicId::new(next()?), Position::new(next()?)),
             KEY => Self::Key(TopicId::new(next()?), next()?),
             TOMBSTONE => Self::Tombstone(next()?),
+            TICKET => Self::Ticket(next()?),
+            REVOCATION => Self::Revocation(next()?),
             _ => return None,
         };
         (odd.is_empty() && next().is_none()).then_some(parsed)
@@ -144,6 +154,10 @@ pub(super) struct MetaRow {
     pub(super) tombstones: u64,
     pub(super) next_tombstone: u64,
     pub(super) tombstones_forgotten_up_to: Position,
+    pub(super) tickets: u64,
+    pub(super) next_ticket: u64,
+    pub(super) revocations: u64,
+    pub(super) next_revocation: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::cluster::{Client, Node, until};
+use crate::cluster::{Client, Cluster, Message, Node, Seen, Subscriber, until};
 
 /// Writes a new key pair as `<name>.pem` and `<name>.pub.pem`.
 fn write_keys(directory: &Path, name: &str) {
@@ -101,6 +101,166 @@ async fn keys_are_fetched_from_an_issuer() {
     let other = create(directory.path(), "--key-file key.pem --key-id l --publish a");
     let client = Client::new();
     assert_eq!([publish(&client, &url, &good).await, publish(&client, &url, &other).await], [201, 401]);
+}
+
+/// What a stream says when it ends for somebody.
+fn end(reason: &str) -> impl FnMut(&[Seen]) -> Option<()> {
+    let data = format!("{{\"reason\":\"{reason}\"}}");
+    move |seen| {
+        let said = seen.iter().filter_map(Seen::as_event).any(|event| event.kind == "repl.auth" && event.data == data);
+        said.then_some(())
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_on_every_node_until_it_is_revoked_on_any() {
+    let directory = tempfile::tempdir().expect("a directory");
+    write_keys(directory.path(), "key");
+    let keys = directory.path().join("key.pub.pem");
+    let keys = keys.to_str().expect("a path of ASCII");
+    // So that the nodes may be looked at.
+    let arguments = ["--auto-create", "--token-key-file", keys, "--anonymous-subscribe", "public:**"];
+    let mut cluster = Cluster::with(3, &arguments).await;
+    let urls = cluster.urls();
+    let client = cluster.client.clone();
+    let make = |rights: &str| create(directory.path(), &format!("--key-file key.pem {rights}"));
+    let (writer, reader, admin) = (make("--publish a"), make("--subscribe a --subject eve"), make("--admin"));
+    let publish = async |node: usize, value: u64| {
+        let request = client.publication(&urls[node], "a", &value.into()).bearer_auth(&writer);
+        serde_json::from_value::<Message>(client.send(request).await.expect(201).json()).expect("a message")
+    };
+    let send = async |node: usize, path: &str, token: &str, body: serde_json::Value| {
+        let request = client.request(Method::POST, &format!("{}{path}", urls[node])).bearer_auth(token).json(&body);
+        client.send(request).await
+    };
+    let first = publish(0, 1).await;
+    let ticket = async |node: usize| {
+        let body = serde_json::json!({ "topics": ["a"] });
+        let answer = send(node, "/tickets", &reader, body).await.expect(201).json();
+        answer["ticket"].as_str().expect("a ticket").to_owned()
+    };
+    let (one, other) = (ticket(0).await, ticket(1).await);
+    let path = |ticket: &str| format!("/sse?topic=a&after=earliest&ticket={ticket}");
+    // At once, on nodes that may not have heard of it.
+    let mut streams = Vec::new();
+    for (node, ticket) in [(0, &other), (1, &one), (2, &one), (2, &other)] {
+        streams.push(Subscriber::live(&client, &urls[node], &path(ticket)).await);
+    }
+
+    send(2, "/revocations", &admin, serde_json::json!({ "ticket": one })).await.expect(204);
+    for stream in &streams[1..3] {
+        stream.until("the end of a ticket", end("revoked")).await;
+    }
+    let second = publish(1, 2).await;
+    for stream in [&streams[0], &streams[3]] {
+        stream.has_seen(&[first.clone(), second.clone()]).await;
+    }
+    for stream in &streams[1..3] {
+        stream.until("a refusal", |seen| seen.contains(&Seen::Refused { status: 401 }).then_some(())).await;
+        assert_eq!(stream.ids(), [first.id.as_str()]);
+    }
+
+    // It outlives a restart of all.
+    send(0, "/revocations", &admin, serde_json::json!({ "subject": "eve" })).await.expect(204);
+    for stream in [&streams[0], &streams[3]] {
+        stream.until("the end of a subject", end("revoked")).await;
+    }
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    for node in &mut cluster.nodes {
+        node.spawn();
+    }
+    for node in &mut cluster.nodes {
+        node.serves().await;
+    }
+    for url in &urls {
+        client.readiness(url, 200).await;
+        let request = client.request(Method::GET, &format!("{url}/topics/a/messages")).bearer_auth(&reader);
+        assert_eq!(client.send(request).await.code().as_deref(), Some("invalid-token"));
+        let answer = client.get(url, &path(&other)).await;
+        assert_eq!(answer.code().as_deref(), Some("invalid-token"));
+    }
+}
+
+/// Stands in everything that must not reach a log.
+const CANARY: &str = "c4n4ryc4n4ryc4n4ryc4n4ryc4n4ryc4n4ry";
+
+#[tokio::test]
+async fn what_is_nobody_s_business_reaches_no_log() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("a path of ASCII").to_owned();
+    fs::write(path("secret"), CANARY).expect("written");
+    fs::write(path("cluster"), CANARY).expect("written");
+    let (secret, cluster_secret) = (path("secret"), path("cluster"));
+    let mut arguments = vec!["--auto-create", "--log-level", "trace", "--anonymous-subscribe", "public:**"];
+    arguments.extend(["--token-secret-file", &secret, "--cluster-secret-file", &cluster_secret]);
+    arguments.extend(["--reload-interval", "50ms"]);
+    let mut cluster = Cluster::with(2, &arguments).await;
+    let client = cluster.client.clone();
+    let good = create(
+        directory.path(),
+        &format!("--secret-file secret --subject {CANARY} --publish ** --subscribe ** --manage ** --admin"),
+    );
+    let signature = good.rsplit('.').next().expect("a signature").to_owned();
+    let text = |name: &str| format!("{{\"{name}\":\"{CANARY}\"}}");
+    let mut tickets = Vec::new();
+    for url in cluster.urls() {
+        let send = async |method: Method, path: &str, header: &str, value: &str, body: String| {
+            let request = client.request(method, &format!("{url}{path}")).header(header, value).body(body);
+            client.send(request.header("content-type", "application/json")).await
+        };
+        let bearer = format!("Bearer {good}");
+        let ask =
+            async |method: Method, path: &str, body: String| send(method, path, "authorization", &bearer, body).await;
+        // What is done,
+        ask(Method::POST, "/topics/a", text("value")).await.expect(201);
+        ask(Method::POST, "/topics/a", format!("{{\"value\":1,\"key\":\"{CANARY}{}\"}}", tickets.len()))
+            .await
+            .expect(201);
+        ask(Method::GET, "/topics/a/messages", String::new()).await.expect(200);
+        ask(Method::POST, "/revocations", text("token")).await.expect(204);
+        let ticket = ask(Method::POST, "/tickets", "{\"topics\":[\"a\"]}".to_owned()).await.expect(201).json();
+        let ticket = ticket["ticket"].as_str().expect("a ticket").to_owned();
+        Subscriber::live(&client, &url, &format!("/sse?topic=a&ticket={ticket}")).await;
+        tickets.push(ticket);
+        // and what is refused.
+        for body in [text("valeu"), format!("{{\"value\":{CANARY}"), CANARY.to_owned(), text("key")] {
+            ask(Method::POST, "/topics/a", body.clone()).await.expect(400);
+            ask(Method::POST, "/tickets", body.clone()).await.expect(400);
+            ask(Method::POST, "/revocations", body).await.expect(400);
+        }
+        for path in ["/topics?x=", "/sse?topic=a&ticket=", "/sse?topic=a&after=", "/topics/a/messages?before="] {
+            let answer = client.get(&url, &format!("{path}{CANARY}")).await;
+            assert!(matches!(answer.status, 400 | 401), "{answer:?}");
+        }
+        let forged = good.replace(&signature, CANARY);
+        for (header, value) in [
+            ("authorization", format!("Bearer {CANARY}")),
+            ("authorization", format!("Basic {CANARY}")),
+            ("authorization", format!("Bearer {forged}")),
+            ("cookie", format!("__Secure-repl_token={CANARY}")),
+            ("cookie", format!("__Secure-repl_token={good}; __Secure-repl_token={CANARY}")),
+        ] {
+            send(Method::GET, "/topics", header, &value, String::new()).await.expect(401);
+        }
+        let refused = send(Method::GET, "/sse?topic=public:x", "last-event-id", CANARY, String::new()).await;
+        refused.expect(400);
+    }
+    // Secrets that can't be used are not shown either.
+    fs::write(path("secret"), format!("{CANARY}\n{CANARY}")).expect("written");
+    for node in &cluster.nodes {
+        until("the node says that it keeps its keys", async || node.log().contains("stay as they were").then_some(()))
+            .await;
+    }
+    for node in &mut cluster.nodes {
+        node.stop().await;
+        let log = node.log();
+        assert!(log.contains("DEBUG") && log.contains("refused"), "it says much:\n{log}");
+        for secret in [CANARY, &signature, &tickets[0], &tickets[1]] {
+            assert!(!log.contains(secret), "{secret} in\n{log}");
+        }
+    }
 }
 
 #[tokio::test]

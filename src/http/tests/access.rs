@@ -22,6 +22,11 @@ pub(super) fn token(publish: &[&str], subscribe: &[&str], manage: &[&str], admin
     })
 }
 
+/// A token of somebody else, who may publish.
+pub(super) fn token_of(subject: &str, publish: &[&str]) -> String {
+    sign(&NewToken { subject: Some(subject.to_owned()), publish: patterns(publish), ..new_token() })
+}
+
 fn new_token() -> NewToken {
     let now = Timestamp::now();
     let expires_at = now.plus(Duration::from_secs(30));

@@ -31,6 +31,8 @@ fn path() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("/topics".to_owned()),
         Just("/sse".to_owned()),
+        Just("/tickets".to_owned()),
+        Just("/revocations".to_owned()),
         part().prop_map(|topic| format!("/topics/{topic}")),
         part().prop_map(|topic| format!("/topics/{topic}/messages")),
         part().prop_map(|topic| format!("/topics/{topic}/sse")),
@@ -39,7 +41,8 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn query() -> impl Strategy<Value = String> {
-    let names = ["topic", "match", "after", "before", "tail", "limit", "reverse", "format", "prefix", "x", ""];
+    let names =
+        ["topic", "match", "after", "before", "tail", "limit", "reverse", "format", "prefix", "ticket", "x", ""];
     let pair = (proptest::sample::select(names.to_vec()), part()).prop_map(|(name, value)| format!("{name}={value}"));
     proptest::collection::vec(pair, 0..4).prop_map(|pairs| pairs.join("&"))
 }

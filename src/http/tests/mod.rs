@@ -9,6 +9,7 @@ mod problems;
 mod publish;
 mod sockets;
 mod streams;
+mod tickets;
 mod tls;
 mod topics;
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::domain::NodeId;
 use crate::http::{Code, Problem};
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, ReadError, WriteError};
-use crate::state::CodecError;
+use crate::state::{CodecError, Refusal};
 
 /// Compares an answer with its file. `UPDATE_GOLDENFILES=1` writes the file instead, to be read before it is committed.
 fn check_golden(answer: &Answer) {
@@ -82,6 +82,8 @@ async fn every_code_has_its_golden_answer() {
         answer(OrderRefused::NotVoter { node: NodeId::new(6) }).await,
         answer(OrderRefused::Busy).await,
         answer(OrderError::Unreachable { node: NodeId::new(3) }).await,
+        answer(WriteError::Refused(Refusal::TicketsFull)).await,
+        answer(WriteError::Refused(Refusal::RevocationsFull)).await,
         answer(WriteError::NoLeader).await,
         answer(NotReady::NoLeader).await,
         answer(WriteError::Stopping).await,

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::replica::{Replica, Rows};
 use crate::domain::{
-    Headers, IdempotencyKey, JsonText, Message, NewMessage, Pattern, Position, Retention, RetentionChange, Selection,
-    Timestamp, TopicName,
+    Bearer, Headers, IdempotencyKey, JsonText, Message, NewMessage, Pattern, Position, Retention, RetentionChange,
+    Revoked, Selection, TicketId, Timestamp, TopicName,
 };
 use crate::state::{
-    Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Missed, PageLimit, Reply,
+    Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Missed, PageLimit, Reply, Ticket,
 };
 
 /// What happens to a node.
@@ -54,6 +54,33 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(topic, messages, create)| Command::Publish { topic, messages, create }),
         1 => Just(Command::AllotNode),
         1 => Just(Command::Tick),
+        1 => (bearer(), 0..20_000_u64).prop_map(|(bearer, until)| Command::CreateTicket {
+            id: TicketId::of(bearer.subject.as_deref().unwrap_or_default()),
+            ticket: Ticket { bearer, subscribe: vec![Pattern::parse("a:*").expect("a pattern")] },
+            expires_at: Timestamp::from_millis(until),
+        }),
+        1 => (revoked(), 0..20_000_u64).prop_map(|(whom, until)| {
+            Command::Revoke { whom, until: Timestamp::from_millis(until) }
+        }),
+    ]
+}
+
+fn bearer() -> impl Strategy<Value = Bearer> {
+    let issued_at = prop::option::of((0..20_000_u64).prop_map(Timestamp::from_millis));
+    let name = || prop::option::of("[ab]");
+    (name(), name(), issued_at).prop_map(|(subject, token, issued_at)| Bearer {
+        subject,
+        token,
+        issued_at,
+        ticket: None,
+    })
+}
+
+fn revoked() -> impl Strategy<Value = Revoked> {
+    prop_oneof![
+        "[ab]".prop_map(Revoked::Token),
+        "[ab]".prop_map(Revoked::Subject),
+        "[ab]?".prop_map(|ticket| Revoked::Ticket(TicketId::of(&ticket))),
     ]
 }
 

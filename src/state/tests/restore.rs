@@ -5,9 +5,12 @@ use std::convert::Infallible;
 use proptest::prelude::*;
 
 use super::replica::{Replica, Rows};
-use crate::domain::{Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Retention, Timestamp, TopicName};
+use crate::domain::{
+    Bearer, Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Pattern, Retention, Revoked, TicketId, Timestamp,
+    TopicName,
+};
 use crate::state::rows::RESERVED_CONSENSUS;
-use crate::state::{CodecError, Command, Contradiction, Entry, KeyWindow, Machine, RestoreError};
+use crate::state::{CodecError, Command, Contradiction, Entry, KeyWindow, Machine, RestoreError, Ticket};
 
 /// Rows of every kind.
 fn rows() -> Rows {
@@ -21,8 +24,15 @@ fn rows() -> Rows {
         messages: vec![message("1"), message("2")],
         create: Some(Retention::default()),
     };
-    let commands =
-        vec![publish("orders"), publish("billing"), publish("gone"), Command::DeleteTopic { name: name("gone") }];
+    let ticket = Ticket { bearer: Bearer::default(), subscribe: vec![Pattern::parse("orders").expect("a pattern")] };
+    let commands = vec![
+        publish("orders"),
+        publish("billing"),
+        publish("gone"),
+        Command::DeleteTopic { name: name("gone") },
+        Command::CreateTicket { id: TicketId::of("t"), ticket, expires_at: Timestamp::from_millis(9) },
+        Command::Revoke { whom: Revoked::Subject("eve".to_owned()), until: Timestamp::from_millis(9) },
+    ];
     let mut replica = Replica::default();
     replica.apply(&Entry { time: Timestamp::from_millis(7), key_window: KeyWindow::default(), commands });
     replica.begin_checkpoint();
@@ -58,7 +68,8 @@ fn no_row_can_be_missing() {
             2 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Orphan(_))), "{error}"),
             3 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Messages(_))), "{error}"),
             4 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Keys(_))), "{error}"),
-            _ => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Tombstones)), "{error}"),
+            5 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Tombstones)), "{error}"),
+            _ => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Access)), "{error}"),
         }
     }
 }
@@ -78,10 +89,10 @@ fn no_row_can_be_there_twice() {
 #[test]
 fn another_version_is_named() {
     let mut rows = rows();
-    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 4;
-    let error = restore(rows).expect_err("version 4");
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 5;
+    let error = restore(rows).expect_err("version 5");
     let RestoreError::Row { source, .. } = error else { panic!("{error}") };
-    assert_eq!(source, CodecError::Version { found: 4, expected: 3 });
+    assert_eq!(source, CodecError::Version { found: 5, expected: 4 });
 }
 
 #[test]

@@ -8,12 +8,12 @@ use goldenscript::{Argument, Context};
 
 use super::replica::Replica;
 use crate::domain::{
-    Headers, IdempotencyKey, JsonText, NewMessage, Pattern, Position, Retention, RetentionChange, Selection, Timestamp,
-    TopicName,
+    Bearer, Headers, IdempotencyKey, JsonText, NewMessage, Pattern, Position, Retention, RetentionChange, Revoked,
+    Selection, TicketId, Timestamp, TopicName,
 };
 use crate::state::{
     Command, Entry, Event, HistoryRange, Hole, KeyWindow, Missed, Outcome, Page, PageLimit, Published, Refusal, Reply,
-    Slot, TopicInfo,
+    Slot, Ticket, TopicInfo,
 };
 
 macro_rules! scripts {
@@ -43,6 +43,7 @@ scripts! {
     only_what_is_retained_is_written
     rows_keep_their_bytes
     the_oldest_tombstone_leaves_a_mark
+    tickets_admit_until_they_expire_or_are_revoked
     time_never_runs_backwards
     topics_are_created_once
 }
@@ -80,6 +81,37 @@ impl goldenscript::Runner for Runner {
                 let messages = args.0.iter().map(message).collect::<Fallible<_>>()?;
                 return self.apply(Command::Publish { topic, messages, create });
             }
+            "ticket" => {
+                let bearer = Bearer {
+                    subject: args.option("subject")?,
+                    token: args.option("token")?,
+                    issued_at: args.option("issued")?.map(Timestamp::from_millis),
+                    ticket: None,
+                };
+                let (id, until) = (TicketId::of(&args.text()?), args.number("until")?);
+                let subscribe = vec![Pattern::parse(&args.text()?)?];
+                let expires_at = Timestamp::from_millis(until);
+                return self.apply(Command::CreateTicket { id, ticket: Ticket { bearer, subscribe }, expires_at });
+            }
+            "revoke" => {
+                let whom = match (args.option("token")?, args.option("subject")?, args.option::<String>("ticket")?) {
+                    (Some(token), _, _) => Revoked::Token(token),
+                    (_, Some(subject), _) => Revoked::Subject(subject),
+                    (_, _, ticket) => Revoked::Ticket(TicketId::of(&ticket.ok_or("whom?")?)),
+                };
+                let until = Timestamp::from_millis(args.number("until")?);
+                return self.apply(Command::Revoke { whom, until });
+            }
+            "admits" => {
+                let ticket = args.option::<String>("ticket")?;
+                let bearer = Bearer {
+                    subject: args.option("subject")?,
+                    token: args.option("token")?,
+                    issued_at: args.option("issued")?.map(Timestamp::from_millis),
+                    ticket: ticket.as_deref().map(TicketId::of),
+                };
+                write!(out, "{}", if machine.is_revoked(&bearer) { "no" } else { "yes" })?;
+            }
             "allot-node" => return self.apply(Command::AllotNode),
             "tick" => return self.apply(Command::Tick),
             "create-and-delete" => {
@@ -99,7 +131,8 @@ impl goldenscript::Runner for Runner {
             "restart" => self.replica.restart(),
             "rows" => {
                 for key in self.replica.rows.keys() {
-                    let kind = ["", "meta", "topic", "message", "key", "tombstone"][usize::from(key[0])];
+                    let kind = ["", "meta", "topic", "message", "key", "tombstone", "ticket", "revocation"]
+                        [usize::from(key[0])];
                     let numbers = key[1..].chunks(8).map(|n| u64::from_be_bytes(n.try_into().expect("8 bytes")));
                     writeln!(out, "{kind} {:?}", numbers.collect::<Vec<_>>())?;
                 }
@@ -207,6 +240,14 @@ impl Args<'_> {
         Ok(TopicName::parse(name)?)
     }
 
+    fn text(&mut self) -> Fallible {
+        let Some((Argument::Positional(text), rest)) = self.0.split_first() else {
+            return Err("a text is missing".into());
+        };
+        self.0 = rest;
+        Ok(text.clone())
+    }
+
     fn position(&self, at: usize) -> Fallible<Position> {
         let Some(Argument::Positional(number)) = self.0.get(at) else { return Err("a number is missing".into()) };
         Ok(Position::new(number.parse()?))
@@ -281,11 +322,19 @@ fn describe_outcome(outcome: &Outcome) -> String {
         Ok(Reply::NodeAllotted(node)) => format!("allotted node {node}"),
         Ok(Reply::Marked { entry }) => format!("marked {entry}"),
         Ok(Reply::Ticked) => "ticked".into(),
+        Ok(Reply::TicketCreated) => "ticket created".into(),
+        Ok(Reply::Revoked) => "revoked".into(),
         Err(Refusal::TopicExists { existing }) => format!(
             "refused: the topic exists with {} messages, {} bytes, {} s",
             existing.max_messages, existing.max_bytes, existing.max_age_seconds
         ),
-        Err(refusal @ (Refusal::TopicNotFound | Refusal::KeyReused { .. })) => format!("refused: {refusal}"),
+        Err(
+            refusal @ (Refusal::TopicNotFound
+            | Refusal::KeyReused { .. }
+            | Refusal::TicketsFull
+            | Refusal::RevocationsFull
+            | Refusal::Revoked),
+        ) => format!("refused: {refusal}"),
     }
 }
 
