@@ -77,7 +77,6 @@ impl Arena {
         cutters.into_iter().for_each(Cutter::cut_power);
         nodes.iter_mut().for_each(Node::kill);
         self.disks.iter().for_each(Ext4::restart);
-        self.start_together(&[0, 1, 2]).await;
     }
 
     /// Starts nodes that need each other.

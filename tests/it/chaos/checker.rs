@@ -6,6 +6,7 @@
 //! order; one whose fate is unknown may be in none; one that was refused must be in none.
 
 #[cfg(test)]
+#[path = "checker/tests.rs"]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

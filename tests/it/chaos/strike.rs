@@ -124,7 +124,10 @@ impl Scene<'_> {
                 self.cluster().network().cut(leader, follower);
                 self.goes_on_and_heals().await;
             }
-            Strike::PowerCut => self.arena.cut_power().await,
+            Strike::PowerCut => {
+                self.arena.cut_power().await;
+                self.arena.start_together(&[leader, one, other]).await;
+            }
             Strike::FullDisk => {
                 let node = self.rng.usize(..VOTERS);
                 self.arena.disks[node].fill();

@@ -86,7 +86,9 @@ impl Node {
         ];
         let program = env!("CARGO_BIN_EXE_repl");
         // Each of the wrappers becomes what it wraps.
-        let namespace = self.namespace.iter().flat_map(|namespace| ["ip", "netns", "exec", namespace]);
+        // Not `ip netns exec`, which would also keep every disk mounted that is mounted now.
+        let namespace = self.namespace.as_ref().map(|namespace| format!("--net=/run/netns/{namespace}"));
+        let namespace = namespace.iter().flat_map(|namespace| ["nsenter", namespace]);
         // Without the signal, the write fails.
         let limit =
             ["sh", "-c", r#"trap "" XFSZ; ulimit -f 4000; exec "$0" "$@""#].into_iter().filter(|_| self.limited);
@@ -205,6 +207,11 @@ impl Node {
         let (code, text) = self.order(words).await;
         assert_eq!(code, Some(0), "{words:?}: {text}");
         text
+    }
+
+    /// Whether the process that was started serves, or has served.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready_file().exists()
     }
 
     /// Whether there is a process. It may stand still, and it may not serve yet.
