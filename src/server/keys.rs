@@ -69,8 +69,12 @@ enum FetchError {
 #[derive(Debug)]
 pub(super) struct Keys {
     files: Vec<KeyFile>,
+    /// What stood in them, and the keys in it.
+    contents: Vec<Vec<u8>>,
     of_files: KeySet,
     url: Option<JwksUrl>,
+    /// What was there, and the keys in it.
+    document: Vec<u8>,
     of_url: KeySet,
 }
 
@@ -117,9 +121,10 @@ impl Keys {
         let public = settings.token_key_file.iter().map(file("token-key-file", KeySet::parse));
         let secret = settings.token_secret_file.iter().map(file("token-secret-file", KeySet::secret));
         let files: Vec<_> = public.chain(secret).collect();
-        let of_files = parse(&files, &read(&files)?)?;
+        let contents = read(&files)?;
+        let of_files = parse(&files, &contents)?;
         let url = settings.token_jwks_url.clone();
-        let mut keys = Self { files, of_files, url, of_url: KeySet::default() };
+        let mut keys = Self { files, contents, of_files, url, document: Vec::new(), of_url: KeySet::default() };
         if let Some(error) = keys.fetch().await.err() {
             warn!(error = &error as &dyn Error, "the issuer's keys could not be fetched (--token-jwks-url), trying on");
         }
@@ -130,55 +135,62 @@ impl Keys {
         self.of_files.clone().and(self.of_url.clone())
     }
 
-    async fn fetch(&mut self) -> Result<(), FetchError> {
-        if let Some(url) = &self.url {
-            self.of_url = fetch(url).await?;
+    /// Answers whether the issuer has other keys than before.
+    async fn fetch(&mut self) -> Result<bool, FetchError> {
+        let Some(url) = &self.url else { return Ok(false) };
+        let document = fetch(url).await?;
+        if document == self.document {
+            return Ok(false);
         }
-        Ok(())
+        self.of_url = KeySet::parse(&document)?.public();
+        self.document = document;
+        Ok(true)
     }
 
-    /// Gives the authority other keys when they change. Those that can't be used leave the present ones in place.
-    /// Files are looked at every `interval`, and whenever somebody `asked` to.
+    /// Answers whether files hold other keys than before.
+    fn look(&mut self, found: Result<Vec<Vec<u8>>, KeysError>) -> Result<bool, KeysError> {
+        let found = found?;
+        if found == self.contents {
+            return Ok(false);
+        }
+        self.of_files = parse(&self.files, &found)?;
+        self.contents = found;
+        Ok(true)
+    }
+
+    /// Gives the authority other keys when they change. Those that can't be used leave the present ones in place. Files are
+    /// looked at every `interval`, and all is looked at whenever somebody `asked` to.
     pub(super) async fn watch(mut self, authority: Arc<Authority>, interval: Duration, asked: Arc<Notify>) {
-        let mut contents = read(&self.files).ok();
-        let (mut fetched_at, mut trouble) = (Instant::now(), None);
+        let (mut fetched_at, mut told) = (Instant::now(), None);
         loop {
-            let _ = timeout(interval, asked.notified()).await;
+            let is_asked = timeout(interval, asked.notified()).await.is_ok();
             let files = self.files.clone();
             let found = tokio::task::spawn_blocking(move || read(&files)).await.expect("reading never panics");
-            let is_due = self.url.is_some() && fetched_at.elapsed() >= FETCH_EVERY;
-            let changed = contents.as_ref() != found.as_ref().ok();
-            if !changed && !is_due {
-                continue;
+            let looked = self.look(found);
+            // Until an issuer has answered it is asked each time.
+            let is_due = is_asked || self.document.is_empty() || fetched_at.elapsed() >= FETCH_EVERY;
+            let fetched = if is_due { self.fetch().await } else { Ok(false) };
+            if is_due {
+                fetched_at = Instant::now();
             }
-            let news = async {
-                if changed {
-                    let found = found?;
-                    self.of_files = parse(&self.files, &found)?;
-                    contents = Some(found);
-                }
-                if is_due {
-                    fetched_at = Instant::now();
-                    self.fetch().await?;
-                }
-                authority.set_keys(self.all()?);
-                Ok::<_, Box<dyn Error + Send + Sync>>(())
-            };
-            match news.await {
-                Ok(()) if changed => {
-                    info!("the keys that prove tokens were read again");
-                    trouble = None;
-                }
-                Ok(()) => trouble = None,
-                Err(error) => {
-                    // Once, and not every second.
-                    let text = error.to_string();
-                    if trouble.as_ref() != Some(&text) {
-                        warn!(error = error.as_ref() as &dyn Error, "the keys that prove tokens stay as they were");
-                    }
-                    trouble = Some(text);
-                }
+            // Not in vain: the authority forgets which tokens were proven.
+            let mut set = Ok(());
+            if matches!(looked, Ok(true)) || matches!(fetched, Ok(true)) {
+                info!("the keys that prove tokens are others now");
+                set = self.all().map(|keys| authority.set_keys(keys));
             }
+            let trouble = [
+                looked.err().map(Box::<dyn Error + Send + Sync>::from),
+                fetched.err().map(Box::from),
+                set.err().map(Box::from),
+            ];
+            let trouble = trouble.into_iter().flatten().next();
+            // Once, and not every time.
+            let text = trouble.as_ref().map(ToString::to_string);
+            if let Some(error) = trouble.filter(|_| text != told) {
+                warn!(error = error.as_ref() as &dyn Error, "the keys that prove tokens stay as they were");
+            }
+            told = text;
         }
     }
 }
@@ -205,7 +217,7 @@ fn parse(files: &[KeyFile], contents: &[Vec<u8>]) -> Result<KeySet, KeysError> {
     })
 }
 
-async fn fetch(url: &JwksUrl) -> Result<KeySet, FetchError> {
+async fn fetch(url: &JwksUrl) -> Result<Vec<u8>, FetchError> {
     // An issuer that sends us elsewhere could be made to send us anywhere.
     let client =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(FETCH_TIMEOUT).build()?;
@@ -217,5 +229,5 @@ async fn fetch(url: &JwksUrl) -> Result<KeySet, FetchError> {
             return Err(FetchError::TooLarge);
         }
     }
-    Ok(KeySet::parse(&document)?.public())
+    Ok(document)
 }

@@ -11,6 +11,7 @@ use pem::Pem;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::cluster::{Client, Cluster, Message, Node, Seen, Subscriber, until};
 
@@ -73,22 +74,17 @@ async fn a_key_that_is_changed_is_used_without_a_restart() {
 }
 
 #[tokio::test]
-async fn keys_are_fetched_from_an_issuer() {
+async fn keys_are_fetched_from_an_issuer_and_again_when_asked_to() {
     let directory = tempfile::tempdir().expect("a directory");
     write_keys(directory.path(), "key");
-    let pem = pem::parse(fs::read(directory.path().join("key.pub.pem")).expect("a key")).expect("PEM");
-    // The key itself is the end of its document, and base64url without padding is what a PEM holds, but for two characters.
-    let raw = pem.contents().last_chunk::<32>().expect("a key");
-    let text = pem::encode(&Pem::new("X", raw.as_slice()));
-    let x: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    let x = x.trim_end_matches('=').replace('+', "-").replace('/', "_");
-    let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","use":"sig","x":"{x}"}}]}}"#);
-
+    write_keys(directory.path(), "next");
+    let (document, published) = watch::channel(jwks(directory.path(), "key"));
     let issuer = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = issuer.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = issuer.accept().await {
             let _ = socket.read(&mut [0; 1024]).await;
+            let jwks = published.borrow().clone();
             let answer =
                 format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{jwks}", jwks.len());
             let _ = socket.write_all(answer.as_bytes()).await;
@@ -97,10 +93,26 @@ async fn keys_are_fetched_from_an_issuer() {
     let issuer = format!("http://{address}/jwks.json");
     let mut node = Node::new(&directory.path().join("node"), &["--auto-create", "--token-jwks-url", &issuer]);
     let url = node.start().await.url;
-    let good = create(directory.path(), "--key-file key.pem --key-id k --publish a");
-    let other = create(directory.path(), "--key-file key.pem --key-id l --publish a");
+    let good = create(directory.path(), "--key-file key.pem --key-id key --publish a");
+    let next = create(directory.path(), "--key-file next.pem --key-id next --publish a");
     let client = Client::new();
-    assert_eq!([publish(&client, &url, &good).await, publish(&client, &url, &other).await], [201, 401]);
+    assert_eq!([publish(&client, &url, &good).await, publish(&client, &url, &next).await], [201, 401]);
+
+    document.send_replace(jwks(directory.path(), "next"));
+    node.signal("HUP");
+    until("the next key is used", async || (publish(&client, &url, &next).await == 201).then_some(())).await;
+    assert_eq!(publish(&client, &url, &good).await, 401);
+}
+
+/// A public key as its issuer publishes it.
+fn jwks(directory: &Path, name: &str) -> String {
+    let pem = pem::parse(fs::read(directory.join(format!("{name}.pub.pem"))).expect("a key")).expect("PEM");
+    // The key itself is the end of its document, and base64url without padding is what a PEM holds, but for two characters.
+    let raw = pem.contents().last_chunk::<32>().expect("a key");
+    let text = pem::encode(&Pem::new("X", raw.as_slice()));
+    let x: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let x = x.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{name}","use":"sig","x":"{x}"}}]}}"#)
 }
 
 /// What a stream says when it ends for somebody.

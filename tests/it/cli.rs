@@ -200,6 +200,8 @@ fn the_first_lines_tell_what_to_try_next() {
         asks_for_tokens: false,
     };
     golden::check("banner.txt", &repl::cli::banner(&advertised));
+    let asking = Started { asks_for_tokens: true, ..advertised.clone() };
+    golden::check("banner-tokens.txt", &repl::cli::banner(&asking));
     // What it was told is no address that others could use.
     let everywhere = Started { url: "http://127.0.0.1:7375".to_owned(), ..advertised };
     golden::check("banner-everywhere.txt", &repl::cli::banner(&everywhere));
