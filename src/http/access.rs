@@ -143,20 +143,12 @@ impl Caller {
         }
     }
 
-    /// What the caller is known by. Nobody in particular is not known.
-    pub(super) fn bearer(&self) -> Result<Bearer, Problem> {
+    /// What the caller is known by, and until when he is. Nobody in particular is not known.
+    pub(super) fn known(&self) -> Result<(Bearer, Timestamp), Problem> {
         match self {
-            Self::Trusted => Ok(Bearer::default()),
+            Self::Trusted => Ok((Bearer::default(), Timestamp::MAX)),
             Self::Anonymous(_) => Err(self.refuse("This can't be done")),
-            Self::Proven(principal) => Ok(principal.bearer.clone()),
-        }
-    }
-
-    /// From then on what the caller showed is good for nothing.
-    pub(super) fn expires_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Trusted | Self::Anonymous(_) => None,
-            Self::Proven(principal) => principal.expires_at,
+            Self::Proven(principal) => Ok((principal.bearer.clone(), principal.expires_at.unwrap_or(Timestamp::MAX))),
         }
     }
 

@@ -62,15 +62,14 @@ pub(super) async fn create(
     Json(wanted): Json<NewTicket>,
 ) -> Result<(StatusCode, Json<TicketBody>), Problem> {
     let selection = caller.readable(selection(&wanted)?)?;
-    let bearer = caller.bearer()?;
+    let (bearer, end) = caller.known()?;
     let subscribe = patterns(selection)?;
     let life_seconds = wanted.life_seconds.unwrap_or(LIFE_SECONDS);
     if !(1..=LIFE_SECONDS_MAX).contains(&life_seconds) {
         let detail = format!("`lifeSeconds` is a number from 1 to {LIFE_SECONDS_MAX}.");
         return Err(Problem::new(Code::InvalidBody, detail));
     }
-    let wanted_end = Timestamp::now().plus(Duration::from_secs(life_seconds));
-    let expires_at = caller.expires_at().map_or(wanted_end, |end| end.min(wanted_end));
+    let expires_at = end.min(Timestamp::now().plus(Duration::from_secs(life_seconds)));
 
     let text = random_text()?;
     let ticket = Ticket { bearer, subscribe };
