@@ -1,5 +1,7 @@
 //! Whether the settings go together.
 
+use std::path::PathBuf;
+
 use super::settings::is_loopback;
 use super::{ConfigError, Given, PeerAddress, SETTINGS, Setting, Settings};
 
@@ -19,17 +21,22 @@ pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigErro
         return Err(ConfigError::BootstrapAndJoin { bootstrap: name("bootstrap"), join: name("join") });
     }
 
-    if settings.tls_cert.is_some() != settings.tls_key.is_some() {
-        let (given, missing) =
-            if settings.tls_cert.is_some() { ("tls_cert", "tls_key") } else { ("tls_key", "tls_cert") };
-        return Err(ConfigError::HalfOfPair { name: name(given), missing: setting(missing).flag() });
+    let Settings { tls_cert, tls_key, peer_tls_cert, peer_tls_key, peer_tls_ca, .. } = settings;
+    let clients: [(&str, &Option<PathBuf>); 2] = [("tls_cert", tls_cert), ("tls_key", tls_key)];
+    let peers = [("peer_tls_cert", peer_tls_cert), ("peer_tls_key", peer_tls_key), ("peer_tls_ca", peer_tls_ca)];
+    for files in [clients.as_slice(), &peers] {
+        let given = files.iter().find(|(_, file)| file.is_some());
+        let missing = files.iter().find(|(_, file)| file.is_none());
+        if let (Some((given, _)), Some((missing, _))) = (given, missing) {
+            return Err(ConfigError::Alone { name: name(given), missing: setting(missing).flag() });
+        }
     }
 
     let (listen, peer_listen) = (settings.listen, settings.peer_listen_address());
     if !is_loopback(listen.ip()) && !settings.asks_for_tokens() && !settings.insecure {
         return Err(ConfigError::OpenToAll { name: name("listen"), address: listen.to_string() });
     }
-    if !is_loopback(peer_listen.ip()) && settings.cluster_secret_file.is_none() {
+    if !is_loopback(peer_listen.ip()) && !settings.peers_prove_themselves() {
         return Err(ConfigError::PeersWithoutSecret { name: name("peer_listen"), address: peer_listen.to_string() });
     }
     if listen == peer_listen && listen.port() != 0 {

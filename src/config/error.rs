@@ -91,11 +91,11 @@ pub enum ConfigError {
         join: String,
     },
     /// A certificate without its key, or a key without its certificate.
-    #[error("{name} is nothing without {missing}: give both, or neither")]
-    HalfOfPair {
+    #[error("{name} is nothing without {missing}")]
+    Alone {
         /// The setting, as whoever set it knows it.
         name: String,
-        /// The flag of the other one.
+        /// The flag of what else is needed.
         missing: String,
     },
     /// Everybody on the network could publish and read.
@@ -112,7 +112,7 @@ pub enum ConfigError {
     /// Everybody on the network could write the log.
     #[error(
         "{name}: {address} is reachable from other machines: give every node the same --cluster-secret-file (make one \
-         with `openssl rand -hex 32`), or listen for peers on loopback"
+         with `openssl rand -hex 32`) or a certificate (--peer-tls-cert), or listen for peers on loopback"
     )]
     PeersWithoutSecret {
         /// The setting, as whoever set it knows it.
@@ -123,7 +123,7 @@ pub enum ConfigError {
     /// The cluster couldn't call back.
     #[error(
         "{name}: {peer} is another machine, which could not reach this node at {address}: give every node the same \
-         --cluster-secret-file, and say where this one listens with --peer-listen"
+         --cluster-secret-file or a certificate, and say where this one listens with --peer-listen"
     )]
     OutOfReach {
         /// The setting, as whoever set it knows it.

@@ -28,8 +28,8 @@ settings! {
     "Addresses" => {
         /// Where clients connect, for REST and streams. Port 0 picks a free one.
         listen: SocketAddr = Value("127.0.0.1:7375");
-        /// Where the other nodes connect. Beyond loopback only with a cluster secret.
-        peer_listen: Option<SocketAddr> = Unset("the port after --listen; its host if there is a secret, else loopback");
+        /// Where the other nodes connect. Beyond loopback only with a cluster secret or --peer-tls-cert.
+        peer_listen: Option<SocketAddr> = Unset("the port after --listen; its host if nodes prove who they are, else loopback");
         /// Where clients reach this node, if that is not where it listens (behind a proxy or a NAT).
         advertise: Option<Advertised> = Unset("the address of --listen");
         /// Where other nodes reach this node, if that is not where it listens.
@@ -73,6 +73,14 @@ settings! {
         learner: bool = Unset("off");
         /// What nodes prove to each other that they know: a file of at least 16 bytes, the same on every node.
         cluster_secret_file: Option<PathBuf> = Unset("none: peers on loopback only");
+        /// The certificate that this node shows to the others, in PEM, for the address that they are told. With it, nodes
+        /// speak TLS to each other, and need no secret.
+        peer_tls_cert: Option<PathBuf> = Unset("none: no TLS between nodes");
+        /// The key of --peer-tls-cert, in PEM.
+        peer_tls_key: Option<PathBuf> = Unset("none");
+        /// The cluster's own certificate authority, in PEM. Whoever has a certificate of it is a node, so it must be nobody
+        /// else's.
+        peer_tls_ca: Option<PathBuf> = Unset("none");
     }
     "Data" => {
         // In the working directory, as etcd and Prometheus have it: whoever tries it sees where the data is and can
@@ -146,12 +154,12 @@ impl Settings {
     /// Where to listen for other nodes.
     ///
     /// Unless said, that is the port after the clients' (a free one if there is none or the clients' is picked), and on
-    /// loopback as long as no secret tells peers from strangers: a node whose clients are let in from everywhere must
+    /// loopback as long as nothing tells peers from strangers: a node whose clients are let in from everywhere must
     /// not open its log to everyone by that.
     #[must_use]
     pub fn peer_listen_address(&self) -> SocketAddr {
         self.peer_listen.unwrap_or_else(|| {
-            let same_host = self.cluster_secret_file.is_some() || is_loopback(self.listen.ip());
+            let same_host = self.peers_prove_themselves() || is_loopback(self.listen.ip());
             let host = if same_host { self.listen.ip() } else { Ipv4Addr::LOCALHOST.into() };
             let port = if self.listen.port() == 0 { 0 } else { self.listen.port().wrapping_add(1) };
             SocketAddr::new(host, port)
@@ -174,6 +182,15 @@ impl Settings {
         match &self.advertise_peer {
             Some(advertised) => advertised.with_port(bound.port()),
             None => reachable(bound).to_string(),
+        }
+    }
+
+    /// The host of [`Self::peer_address`], without brackets.
+    #[must_use]
+    pub fn peer_host(&self, bound: SocketAddr) -> String {
+        match &self.advertise_peer {
+            Some(advertised) => advertised.host().to_owned(),
+            None => reachable(bound).ip().to_string(),
         }
     }
 
@@ -203,7 +220,13 @@ impl Settings {
     /// Whether this start speaks of other nodes.
     #[must_use]
     pub fn expects_peers(&self) -> bool {
-        self.bootstrap || !self.join.is_empty() || self.cluster_secret_file.is_some()
+        self.bootstrap || !self.join.is_empty() || self.peers_prove_themselves()
+    }
+
+    /// Whether other nodes have to prove that they are nodes.
+    #[must_use]
+    pub fn peers_prove_themselves(&self) -> bool {
+        self.cluster_secret_file.is_some() || self.peer_tls_cert.is_some()
     }
 
     /// Whether anybody is asked who they are.

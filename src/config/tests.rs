@@ -81,14 +81,16 @@ fn the_defaults_are_those_of_the_domain() {
 }
 
 #[test]
-fn peers_are_listened_for_on_the_next_port_and_on_loopback_without_a_secret() {
-    let peer = |words| settings("", words).peer_listen_address().to_string();
+fn peers_are_listened_for_on_the_next_port_and_on_loopback_unless_they_prove_themselves() {
+    let peer = |words: &str| settings("", words).peer_listen_address().to_string();
     assert_eq!(peer(""), "127.0.0.1:7376");
     assert_eq!(peer("--listen=[::1]:8000"), "[::1]:8001");
     assert_eq!(peer("--listen=127.0.0.1:0"), "127.0.0.1:0");
     assert_eq!(peer("--listen=127.0.0.1:65535"), "127.0.0.1:0");
     assert_eq!(peer("--listen=0.0.0.0:7375 --insecure=true"), "127.0.0.1:7376");
     assert_eq!(peer("--listen=10.0.0.5:7375 --insecure=true --cluster-secret-file=s"), "10.0.0.5:7376");
+    let certified = "--peer-tls-cert=c --peer-tls-key=k --peer-tls-ca=a";
+    assert_eq!(peer(&format!("--listen=10.0.0.5:7375 --insecure=true {certified}")), "10.0.0.5:7376");
     assert_eq!(peer("--peer-listen=127.0.0.1:9"), "127.0.0.1:9");
 }
 
@@ -198,10 +200,12 @@ fn clients_from_other_machines_are_let_in_only_on_purpose() {
 
 #[test]
 fn a_certificate_comes_with_its_key() {
-    let expected = "--tls-cert is nothing without --tls-key: give both, or neither";
+    let expected = "--tls-cert is nothing without --tls-key";
     check_refused("", "--tls-cert=c", expected);
-    let expected = "repl.toml, line 1: `tls-key` is nothing without --tls-cert: give both, or neither";
+    let expected = "repl.toml, line 1: `tls-key` is nothing without --tls-cert";
     check_refused("tls-key = 'k'", "", expected);
+    let expected = "--peer-tls-cert is nothing without --peer-tls-ca";
+    check_refused("", "--peer-tls-cert=c --peer-tls-key=k", expected);
 }
 
 #[test]
@@ -210,7 +214,7 @@ fn peers_from_other_machines_are_let_in_only_with_a_secret() {
         "",
         "--peer-listen=10.0.0.5:7376 --insecure=true",
         "--peer-listen: 10.0.0.5:7376 is reachable from other machines: give every node the same --cluster-secret-file \
-         (make one with `openssl rand -hex 32`), or listen for peers on loopback",
+         (make one with `openssl rand -hex 32`) or a certificate (--peer-tls-cert), or listen for peers on loopback",
     );
     assert!(try_load("", "--peer-listen=10.0.0.5:7376 --cluster-secret-file=s").is_ok());
 }
@@ -221,7 +225,7 @@ fn a_node_out_of_reach_can_not_join_another_machine() {
         "",
         "--join=node1",
         "--join: node1 is another machine, which could not reach this node at 127.0.0.1:7376: give every node the same \
-         --cluster-secret-file, and say where this one listens with --peer-listen",
+         --cluster-secret-file or a certificate, and say where this one listens with --peer-listen",
     );
     assert!(try_load("", "--join=127.0.0.1,localhost:1,[::1]").is_ok());
     // Through a tunnel, say.

@@ -148,6 +148,11 @@ impl Consensus {
         self.inner.replica.read_state(|state| state.departed.contains(&node))
     }
 
+    /// The peer address of a member, as far as this node knows.
+    pub(crate) fn member_address(&self, node: NodeId) -> Option<String> {
+        self.members().get_node(&node).map(|member| member.peer.clone())
+    }
+
     /// The cluster's members, as far as this node knows.
     pub(super) fn members(&self) -> Membership {
         members(&self.inner.raft)

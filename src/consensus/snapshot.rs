@@ -262,7 +262,7 @@ mod tests {
         let address = listener.local_addr().expect("bound").to_string();
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.expect("a caller");
-            let mut connection = Connection::accept(&local, stream).await.expect("a peer");
+            let mut connection = Connection::accept(&local, stream, |_| None).await.expect("a peer");
             while let Some(request) = connection.next_request().await {
                 let piece = exports.read(&codec::decode(&request.payload).expect("a request")).await.expect("readable");
                 request.replier.answer(codec::encode(&piece)).expect("as large as may be");

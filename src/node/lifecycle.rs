@@ -113,6 +113,7 @@ impl Node {
             cluster: None,
             node: None,
             secret: settings.secret.clone(),
+            tls: settings.tls.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };

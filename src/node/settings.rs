@@ -11,6 +11,7 @@ use crate::consensus::{CheckpointOptions, Member, Timing};
 use crate::domain::Retention;
 use crate::rpc::Secret;
 use crate::state::KeyWindow;
+use crate::tls::Mutual;
 
 /// What [`super::Node::start`] needs to know.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Settings {
     pub join: Vec<String>,
     /// What the nodes prove to one another that they know.
     pub secret: Option<Secret>,
+    /// How the nodes encrypt what they say, and show who they are.
+    pub tls: Option<Mutual>,
     /// How fast a lost leader is noticed.
     pub timing: Timing,
     /// How long idempotency keys are remembered, if this node leads.

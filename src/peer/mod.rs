@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::consensus::ProposeError;
-use crate::consensus::wire::{self, Announce, Propose, ProposeRefused, ProposeReply, kind};
+use crate::consensus::wire::{self, Announce, Join, Propose, ProposeRefused, ProposeReply, kind};
 use crate::node::Node;
 use crate::rpc::{Connection, Endpoint, HandshakeError, Lane, Request};
 use crate::state::EncodedCommand;
@@ -67,7 +67,8 @@ pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
 }
 
 async fn connection(stream: TcpStream, node: Node, endpoint: &Endpoint) -> Result<(), HandshakeError> {
-    let mut connection = Connection::accept(endpoint, stream).await?;
+    let member_address = |id| node.consensus().member_address(id);
+    let mut connection = Connection::accept(endpoint, stream, member_address).await?;
     let lane = connection.hello().lane;
     debug!(peer = %connection.address(), ?lane, "peer connected");
     let mut appends = node.consensus().appends();
@@ -77,6 +78,10 @@ async fn connection(stream: TcpStream, node: Node, endpoint: &Endpoint) -> Resul
             if appends.push(request).await.is_none() {
                 break;
             }
+            continue;
+        }
+        if !may_ask(&connection, &request) {
+            warn!(peer = %connection.address(), "a caller with a certificate for another address was not answered");
             continue;
         }
         let worker = workers.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -91,6 +96,17 @@ async fn connection(stream: TcpStream, node: Node, endpoint: &Endpoint) -> Resul
         });
     }
     Ok(())
+}
+
+/// Whether the caller's certificate, if nodes have them, allows a request: nobody enters or moves to an address of
+/// somebody else, and who is not where it is known to be may only announce that it has moved.
+fn may_ask(connection: &Connection, request: &Request) -> bool {
+    let announced = match request.kind {
+        kind::JOIN => wire::decode(&request.payload).ok().map(|join: Join| join.member),
+        kind::ANNOUNCE => wire::decode(&request.payload).ok().map(|announce: Announce| announce.member),
+        _ => return connection.hello().is_at_home,
+    };
+    announced.is_some_and(|member| connection.may_be_at(&member.peer))
 }
 
 /// `None` if there is no such request on this lane, or it can't be read.

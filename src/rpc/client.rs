@@ -1,6 +1,7 @@
 //! The caller's side: a peer that is called.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use super::call_error::{CallError, ConnectError, NotSent, Unanswered};
 use super::calls::{Answer, Call, Calls, Expired};
 use super::endpoint::Endpoint;
 use super::frame::{Frame, PAYLOAD_BYTES_MAX};
-use super::handshake::{self, Seals};
+use super::handshake::{self, HANDSHAKE_MAX, HandshakeError, Seals};
 use super::health::Health;
 use super::lane::Lane;
 use super::link::{FrameReader, FrameWriter, LinkError};
 use super::room::Room;
+use super::socket::{Socket, host};
 use crate::domain::NodeId;
 
 /// How long a TCP connection may take to come about. Between nodes a round trip is milliseconds; what takes longer is
@@ -176,10 +178,18 @@ impl fmt::Debug for Pending {
 async fn run(route: Arc<Route>, calls: Arc<Calls>, released: CancellationToken) {
     let error = match released.run_until_cancelled(connect(&route.local, &route.target)).await {
         None => LinkError::Released,
-        Some(Ok((stream, seals))) => {
+        Some(Ok((socket, seals))) => {
             route.health.up();
-            let (read, write) = stream.into_split();
-            converse(read, write, seals, &calls, &released).await
+            match socket {
+                Socket::Plain(socket) => {
+                    let (read, write) = socket.into_split();
+                    converse(read, write, seals, &calls, &released).await
+                }
+                Socket::Tls(socket) => {
+                    let (read, write) = tokio::io::split(socket);
+                    converse(read, write, seals, &calls, &released).await
+                }
+            }
         }
         Some(Err(error)) => {
             route.health.down(&error);
@@ -194,15 +204,22 @@ async fn run(route: Arc<Route>, calls: Arc<Calls>, released: CancellationToken) 
     calls.end(&CallError::NotSent(NotSent::Lost(Arc::clone(&error))), &CallError::Unanswered(Unanswered::Lost(error)));
 }
 
-async fn connect(local: &Endpoint, target: &Target) -> Result<(TcpStream, Seals), ConnectError> {
+async fn connect(local: &Endpoint, target: &Target) -> Result<(Socket, Seals), ConnectError> {
     let mut stream = timeout(CONNECT_MAX, TcpStream::connect(&target.address))
         .await
         .map_err(|_| ConnectError::Timeout)?
         .map_err(ConnectError::Socket)?;
     // Frames that belong together leave in one write already.
     stream.set_nodelay(true).map_err(ConnectError::Socket)?;
+    let Some(tls) = &local.tls else {
+        let seals = handshake::call(&mut stream, local, target.lane, target.node).await?;
+        return Ok((Socket::Plain(stream), seals));
+    };
+    let connecting = timeout(HANDSHAKE_MAX, Box::pin(tls.connect(stream, host(&target.address)))).await;
+    let connected = connecting.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
+    let mut stream = Box::new(connected.map_err(HandshakeError::Tls)?);
     let seals = handshake::call(&mut stream, local, target.lane, target.node).await?;
-    Ok((stream, seals))
+    Ok((Socket::Tls(stream), seals))
 }
 
 /// Sends calls and hears answers until the connection ends.

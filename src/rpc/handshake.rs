@@ -30,6 +30,7 @@ use super::lane::Lane;
 use super::refusal::Refusal;
 use super::seal::{Key, Seal};
 use crate::domain::NodeId;
+use crate::tls;
 
 /// How long a handshake may take. Two round trips and four hashes; the rest is for a machine that is busy.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -46,12 +47,24 @@ pub enum HandshakeError {
     /// The called node admitted the caller without knowing the secret. Only an impostor does.
     #[error("the called node could not prove that it knows the cluster secret")]
     Impostor,
+    /// Only one of the two speaks TLS.
+    #[error("the other side speaks TLS, and this node does not: give every node --peer-tls-cert, or none")]
+    TlsExpected,
+    /// One side does not believe the other's certificate, or speaks without TLS.
+    #[error("no TLS connection with the other side: both need a certificate of the same authority (--peer-tls-ca)")]
+    Tls(#[source] io::Error),
     /// Longer than [`HANDSHAKE_MAX`].
     #[error("the other side did not finish the handshake within {} s", HANDSHAKE_MAX.as_secs())]
     Timeout,
     /// The socket failed, or the other side closed it.
     #[error("the connection failed during the handshake")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        if tls::is_of_tls(&error) { Self::Tls(error) } else { Self::Io(error) }
+    }
 }
 
 /// Who called, and what for. With a secret, proven to come from a node of this cluster or one that may join it.
@@ -63,6 +76,8 @@ pub struct PeerHello {
     pub cluster: Option<Uuid>,
     /// The caller, if it has a number yet.
     pub from: Option<NodeId>,
+    /// Whether its certificate, if nodes have them, fits the number. Where not, all it may do is announce itself.
+    pub is_at_home: bool,
 }
 
 /// How the frames of a connection are tagged, if they are.
@@ -87,15 +102,19 @@ where
     timeout(HANDSHAKE_MAX, call_unhurried(stream, local, lane, to)).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
-/// The called node's part.
+/// The called node's part. `is_at_home` tells whether the caller can be the node of a number.
 ///
 /// # Errors
 /// There is no connection.
-pub(super) async fn answer<S>(stream: &mut S, local: &Endpoint) -> Result<(PeerHello, Seals), HandshakeError>
+pub(super) async fn answer<S>(
+    stream: &mut S,
+    local: &Endpoint,
+    is_at_home: impl Fn(NodeId) -> bool,
+) -> Result<(PeerHello, Seals), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    timeout(HANDSHAKE_MAX, answer_unhurried(stream, local)).await.unwrap_or(Err(HandshakeError::Timeout))
+    timeout(HANDSHAKE_MAX, answer_unhurried(stream, local, is_at_home)).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
 async fn call_unhurried<S>(
@@ -131,7 +150,11 @@ where
     Ok(Seals { sending: seal(Transcript::CALLER_FRAMES), receiving: seal(Transcript::CALLED_FRAMES) })
 }
 
-async fn answer_unhurried<S>(stream: &mut S, local: &Endpoint) -> Result<(PeerHello, Seals), HandshakeError>
+async fn answer_unhurried<S>(
+    stream: &mut S,
+    local: &Endpoint,
+    is_at_home: impl Fn(NodeId) -> bool,
+) -> Result<(PeerHello, Seals), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -149,10 +172,11 @@ where
     let challenge = Challenge::new(Ok(()));
     stream.write_all(&challenge.encode()).await?;
 
+    let is_at_home = hello.from.is_none_or(is_at_home);
     let transcript = Transcript::new(local, &[prefix.as_slice(), &rest].concat(), &challenge);
     let proof: [u8; 32] = read(stream).await?;
     let welcome = if transcript.proves_caller(&proof) {
-        transcript.welcome(admit(local, lane, &hello))
+        transcript.welcome(admit(local, lane, &hello, is_at_home))
     } else {
         // A proof of ours would let a stranger test guesses at the secret.
         Welcome { verdict: Err(Refusal::SecretMismatch), proof: [0; 32] }
@@ -163,7 +187,7 @@ where
     stream.write_all(&welcome.encode()).await?;
     let seal = |label| local.secret.is_some().then(|| transcript.seal(label));
     let seals = Seals { sending: seal(Transcript::CALLED_FRAMES), receiving: seal(Transcript::CALLER_FRAMES) };
-    Ok((PeerHello { lane, cluster: hello.cluster, from: hello.from }, seals))
+    Ok((PeerHello { lane, cluster: hello.cluster, from: hello.from, is_at_home }, seals))
 }
 
 /// What can be refused before the caller has proven anything, and what it may learn without.
@@ -175,8 +199,8 @@ fn preliminary(local: &Endpoint, hello: &Hello) -> Result<Lane, Refusal> {
     }
 }
 
-/// Whether a caller that knows the secret has come to the right place.
-fn admit(local: &Endpoint, lane: Lane, hello: &Hello) -> Verdict {
+/// Whether a caller that knows the secret has come to the right place, as itself.
+fn admit(local: &Endpoint, lane: Lane, hello: &Hello, is_at_home: bool) -> Verdict {
     match hello.cluster {
         None if lane != Lane::Join => return Err(Refusal::NotMember),
         Some(_) if hello.cluster != local.cluster => return Err(Refusal::ForeignCluster { actual: local.cluster }),
@@ -184,6 +208,10 @@ fn admit(local: &Endpoint, lane: Lane, hello: &Hello) -> Verdict {
     }
     if hello.to.is_some() && hello.to != local.node {
         return Err(Refusal::WrongNode { actual: local.node });
+    }
+    // One that has moved announces itself on the lane of questions.
+    if !is_at_home && lane != Lane::Status {
+        return Err(Refusal::Certificate);
     }
     Ok(())
 }
@@ -194,24 +222,41 @@ async fn refuse<S>(stream: &mut S, message: &[u8], refusal: Refusal) -> Handshak
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let told = async {
-        stream.write_all(message).await?;
+    if stream.write_all(message).await.is_ok() {
+        hang_up(stream).await;
+    }
+    // Whether or not the caller got it, this is why there is no connection.
+    HandshakeError::Refused(refusal)
+}
+
+/// Waits until the caller, which was told why, has hung up.
+pub(super) async fn hang_up<S>(stream: &mut S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let heard = async {
         stream.shutdown().await?;
         let mut unread = (&mut *stream).take(4096);
         tokio::io::copy(&mut unread, &mut tokio::io::sink()).await
     };
-    // Whether or not the caller got it, this is why there is no connection.
-    let _ = timeout(REFUSAL_MAX, told).await;
-    HandshakeError::Refused(refusal)
+    let _ = timeout(REFUSAL_MAX, heard).await;
 }
 
 /// How long a refused caller may take to hang up. Well within [`HANDSHAKE_MAX`], which would hide the reason.
 const REFUSAL_MAX: Duration = Duration::from_secs(1);
 
+/// How records of TLS begin, RFC 8446 section 5.1; the version after them begins with 3.
+const TLS_ALERT: u8 = 21;
+const TLS_HANDSHAKE: u8 = 22;
+
 /// The version that the other side speaks.
 fn version(prefix: [u8; PREFIX_BYTES]) -> Result<u8, HandshakeError> {
     let [magic @ .., version] = prefix;
-    if magic == MAGIC { Ok(version) } else { Err(HandshakeError::Foreign) }
+    match magic {
+        MAGIC => Ok(version),
+        [TLS_ALERT | TLS_HANDSHAKE, 3, ..] => Err(HandshakeError::TlsExpected),
+        _ => Err(HandshakeError::Foreign),
+    }
 }
 
 async fn read<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<[u8; N]> {

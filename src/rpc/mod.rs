@@ -12,8 +12,9 @@
 //! - Calls put in line one after another arrive in this order. Answers come in any.
 //! - What is in flight has a bound that both sides know ([`IN_FLIGHT_BYTES_MAX`]), so every queue has one.
 //! - With a [`Secret`], both sides prove that they know it before anything else happens, and no frame can be forged,
-//!   changed, repeated, left out or moved unnoticed. Frames are *not* encrypted: who may read the network between the
-//!   nodes can read messages, so lay it through a tunnel if that matters.
+//!   changed, repeated, left out or moved unnoticed. Frames are *not* encrypted by it: who may read the network between the
+//!   nodes can read messages. With TLS they are, and then certificates of the cluster's own authority prove who is a node;
+//!   a caller that says it is a member must have a certificate for where the members' list has that one.
 //!
 //! This is not a place for Raft, for a format of payloads, or for a decision whom to call.
 
@@ -32,6 +33,7 @@ mod room;
 mod seal;
 mod secret;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 

@@ -37,6 +37,12 @@ pub enum Refusal {
     /// The caller belongs to no cluster, and wants something else than to join.
     #[error("the caller belongs to no cluster: all it may do is join")]
     NotMember,
+    /// The caller says that it is a member, and its certificate is not for where that member is.
+    #[error(
+        "the caller's certificate is not for the address of the node that it says it is: if it has moved, it has to announce \
+         itself first"
+    )]
+    Certificate,
     /// The caller meant another node: the address was reused, or written down wrong.
     #[error("the called address is that of {}, the caller expected another one", node_name(*actual))]
     WrongNode {
@@ -57,6 +63,7 @@ impl Refusal {
             Self::SecretMismatch => (5, none),
             Self::ForeignCluster { actual } => (6, actual.map_or(none, Uuid::into_bytes)),
             Self::NotMember => (7, none),
+            Self::Certificate => (9, none),
             Self::WrongNode { actual } => (8, u128::from(actual.map_or(0, NodeId::get)).to_be_bytes()),
         }
     }
@@ -76,6 +83,7 @@ impl Refusal {
                 let number = u64::try_from(number).ok()?;
                 Self::WrongNode { actual: (number != 0).then(|| NodeId::new(number)) }
             }
+            9 => Self::Certificate,
             _ => return None,
         })
     }
@@ -104,13 +112,14 @@ mod tests {
             Refusal::ForeignCluster { actual: None },
             Refusal::ForeignCluster { actual: Some(Uuid::from_u128(7 << 64)) },
             Refusal::NotMember,
+            Refusal::Certificate,
             Refusal::WrongNode { actual: None },
             Refusal::WrongNode { actual: Some(NodeId::new(u64::MAX)) },
         ] {
             let (code, detail) = refusal.encode();
             assert_eq!(Refusal::decode(code, detail), Some(refusal));
         }
-        for (code, detail) in [(0, [0; 16]), (9, [0; 16]), (1, [255; 16]), (8, [255; 16])] {
+        for (code, detail) in [(0, [0; 16]), (10, [0; 16]), (1, [255; 16]), (8, [255; 16])] {
             assert_eq!(Refusal::decode(code, detail), None);
         }
     }

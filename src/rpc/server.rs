@@ -8,54 +8,86 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::endpoint::Endpoint;
 use super::frame::{Frame, PAYLOAD_BYTES_MAX};
-use super::handshake::{self, HandshakeError, PeerHello, Seals};
+use super::handshake::{self, HANDSHAKE_MAX, HandshakeError, PeerHello, Seals};
 use super::link::{FrameReader, FrameWriter, LinkError, Outbox};
 use super::room::{Room, Share};
+use super::socket::host;
+use crate::domain::NodeId;
+use crate::tls::{Mutual, PeerCertificate};
 
 /// An accepted connection: who called, and what is asked, in the order in which it was.
 ///
 /// Dropping it stops the reading. What was handed out can still be answered; then the connection closes.
 #[derive(Debug)]
 pub struct Connection {
-    hello: PeerHello,
-    address: SocketAddr,
+    caller: Caller,
     requests: mpsc::UnboundedReceiver<Request>,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) hello: PeerHello,
+    pub(super) address: SocketAddr,
+    pub(super) certificate: Option<PeerCertificate>,
 }
 
 impl Connection {
     /// Shakes hands with whoever called, within [`HANDSHAKE_MAX`](super::HANDSHAKE_MAX). How many may try at once, and
     /// what the log says of those that fail, is up to the owner of the listener: a stranger can try a thousand times a
-    /// second.
+    /// second. `member_address` tells where a member is reached, as far as this node knows.
     ///
     /// # Errors
     /// The caller was refused, or gave up, or isn't a peer at all. The socket is closed.
-    pub async fn accept(local: &Endpoint, mut stream: TcpStream) -> Result<Self, HandshakeError> {
+    pub async fn accept(
+        local: &Endpoint,
+        mut stream: TcpStream,
+        member_address: impl Fn(NodeId) -> Option<String>,
+    ) -> Result<Self, HandshakeError> {
         stream.set_nodelay(true)?;
         let address = stream.peer_addr()?;
-        let (hello, seals) = handshake::answer(&mut stream, local).await?;
-        let (read, write) = stream.into_split();
-        Ok(Self::open(local, hello, address, seals, read, write))
+        let Some(tls) = &local.tls else {
+            let (hello, seals) = handshake::answer(&mut stream, local, |_| true).await?;
+            let (read, write) = stream.into_split();
+            return Ok(Self::open(local, Caller { hello, address, certificate: None }, seals, read, write));
+        };
+        // In a box: without TLS nobody has to carry the size of it.
+        Box::pin(Self::accept_tls(local, tls, stream, address, member_address)).await
     }
 
-    pub(super) fn open<R, W>(
+    async fn accept_tls(
         local: &Endpoint,
-        hello: PeerHello,
+        tls: &Mutual,
+        stream: TcpStream,
         address: SocketAddr,
-        seals: Seals,
-        read: R,
-        write: W,
-    ) -> Self
+        member_address: impl Fn(NodeId) -> Option<String>,
+    ) -> Result<Self, HandshakeError> {
+        let (mut stream, certificate) = match timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err((error, mut stream))) => {
+                handshake::hang_up(&mut stream).await;
+                return Err(HandshakeError::Tls(error));
+            }
+            Err(_) => return Err(HandshakeError::Timeout),
+        };
+        let is_at_home = |node| member_address(node).is_none_or(|address| certificate.is_for(host(&address)));
+        let (hello, seals) = handshake::answer(&mut stream, local, is_at_home).await?;
+        let (read, write) = tokio::io::split(stream);
+        Ok(Self::open(local, Caller { hello, address, certificate: Some(certificate) }, seals, read, write))
+    }
+
+    pub(super) fn open<R, W>(local: &Endpoint, caller: Caller, seals: Seals, read: R, write: W) -> Self
     where
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let (sender, requests) = mpsc::unbounded_channel();
-        let stop = local.stop.clone();
+        let (stop, Caller { hello, address, .. }) = (local.stop.clone(), caller.clone());
         local.tasks.spawn(async move {
             let ended = stop.run_until_cancelled(converse(read, write, seals, sender)).await;
             let lane = hello.lane;
@@ -68,19 +100,25 @@ impl Connection {
                 }
             }
         });
-        Self { hello, address, requests }
+        Self { caller, requests }
     }
 
     /// Who called, and what for.
     #[must_use]
     pub fn hello(&self) -> &PeerHello {
-        &self.hello
+        &self.caller.hello
+    }
+
+    /// Whether the caller may say that a node, itself, is reached at this peer address.
+    #[must_use]
+    pub fn may_be_at(&self, address: &str) -> bool {
+        self.caller.certificate.as_ref().is_none_or(|certificate| certificate.is_for(host(address)))
     }
 
     /// Where the call came from.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.caller.address
     }
 
     /// The next request, in the order in which they were sent. `None`: the connection has ended, and what had arrived

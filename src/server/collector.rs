@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::node::{Counts, Node};
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, Mutual};
 
 /// Asks a node what it counts.
 #[derive(Debug)]
@@ -33,23 +33,32 @@ impl Collector for NodeCollector {
     }
 }
 
-/// Asks until when a certificate is valid.
+/// Asks until when certificates are valid.
 #[derive(Debug)]
 pub(super) struct CertificateCollector {
-    clients: Acceptor,
+    clients: Option<Acceptor>,
+    peers: Option<Mutual>,
 }
 
 impl CertificateCollector {
-    pub(super) fn new(clients: Acceptor) -> Self {
-        Self { clients }
+    pub(super) fn new(clients: Option<Acceptor>, peers: Option<Mutual>) -> Self {
+        Self { clients, peers }
     }
 }
 
 impl Collector for CertificateCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let expires = u64::try_from(self.clients.expires().as_second()).unwrap_or(0);
-        let help = "When the certificate that clients are shown expires, in seconds since 1970";
-        Page(&mut encoder).gauge("http_certificate_expiry_timestamp_seconds", help, expires)
+        let certificates = [
+            ("http_certificate_expiry_timestamp_seconds", self.clients.as_ref().map(Acceptor::expires)),
+            ("peer_certificate_expiry_timestamp_seconds", self.peers.as_ref().map(Mutual::expires)),
+        ];
+        for (name, expires) in certificates {
+            if let Some(expires) = expires {
+                let help = "When the certificate that this port shows expires, in seconds since 1970";
+                Page(&mut encoder).gauge(name, help, u64::try_from(expires.as_second()).unwrap_or(0))?;
+            }
+        }
+        Ok(())
     }
 }
 

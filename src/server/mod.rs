@@ -43,7 +43,7 @@ use crate::peer;
 use crate::rpc::{Secret, SecretError};
 use crate::state::KeyWindow;
 use crate::storage::DataDirError;
-use crate::tls::{Acceptor, TlsError};
+use crate::tls::{Acceptor, Mutual, MutualFiles, TlsError};
 
 /// Why a server could not start or go on.
 #[derive(Debug, Error)]
@@ -172,6 +172,8 @@ pub async fn run(
         reads_along: settings.learner,
     };
 
+    let peer_tls = peer_tls(&settings, peer_listen)?;
+
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let mut registry = Registry::with_prefix("repl");
     let metrics = Metrics::register(&mut registry);
@@ -191,18 +193,23 @@ pub async fn run(
         stopping.clone(),
         fan_out.clone(),
     ));
-    if let Some(tls) = tls {
-        registry.register_collector(Box::new(CertificateCollector::new(tls.clone())));
-        let keep_current = reload::keep_current(settings.reload_interval, Arc::clone(&reload), move || tls.reload());
-        tasks.spawn(stopping.clone().run_until_cancelled_owned(keep_current));
-    }
+    registry.register_collector(Box::new(CertificateCollector::new(tls.clone(), peer_tls.clone())));
+    let reload_files = {
+        let peer_tls = peer_tls.clone();
+        move || {
+            tls.iter().for_each(Acceptor::reload);
+            peer_tls.iter().for_each(Mutual::reload);
+        }
+    };
+    let keep_current = reload::keep_current(settings.reload_interval, Arc::clone(&reload), reload_files);
+    tasks.spawn(stopping.clone().run_until_cancelled_owned(keep_current));
     if let (Some(auth), Some(keys)) = (&auth, keys) {
         let watch = keys.watch(Arc::clone(auth), settings.reload_interval, reload);
         tasks.spawn(stopping.clone().run_until_cancelled_owned(watch));
     }
 
     let mut stop = pin!(stop);
-    let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, &metrics, fan_out);
+    let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, peer_tls, &metrics, fan_out);
     let starting = Node::start(node_settings, tasks.clone(), stopping.clone());
     let node = tokio::select! {
         node = starting => node,
@@ -292,7 +299,20 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 fn client_tls(settings: &Settings) -> Result<Option<Acceptor>, ServerError> {
     let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
     let acceptor = Acceptor::new(certificate.clone(), key.clone());
-    acceptor.map(Some).map_err(|source| ServerError::Tls { setting: "--tls-cert, --tls-key", source })
+    let error = |source| ServerError::Tls { setting: "--tls-cert, --tls-key", source };
+    acceptor.map(Some).map_err(error)
+}
+
+/// Reads what TLS with other nodes is made of, if it is asked for.
+fn peer_tls(settings: &Settings, bound: SocketAddr) -> Result<Option<Mutual>, ServerError> {
+    let Settings { peer_tls_cert, peer_tls_key, peer_tls_ca, .. } = settings;
+    let (Some(certificate), Some(key), Some(authority)) = (peer_tls_cert, peer_tls_key, peer_tls_ca) else {
+        return Ok(None);
+    };
+    let files = MutualFiles { certificate: certificate.clone(), key: key.clone(), authority: authority.clone() };
+    let mutual = Mutual::new(files, settings.peer_host(bound));
+    let setting = "--peer-tls-cert, --peer-tls-key, --peer-tls-ca";
+    mutual.map(Some).map_err(|source| ServerError::Tls { setting, source })
 }
 
 fn http_options(
@@ -319,6 +339,7 @@ fn node_settings(
     data_dir: PathBuf,
     member: Member,
     secret: Option<Secret>,
+    tls: Option<Mutual>,
     metrics: &Metrics,
     fan_out: Handle,
 ) -> node::Settings {
@@ -328,6 +349,7 @@ fn node_settings(
         member,
         join: settings.join_addresses(),
         secret,
+        tls,
         timing: Timing {
             heartbeat: settings.heartbeat,
             // What is waited before an election is the second, and then at random between the two: far apart, so that two

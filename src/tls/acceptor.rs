@@ -45,7 +45,7 @@ impl Acceptor {
     /// # Errors
     /// They can't be used.
     pub fn new(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(Reloaded::new([certificate, key], server)?)))
+        Ok(Self(Arc::new(Reloaded::new([certificate, key], Box::new(server))?)))
     }
 
     /// Shakes hands. Waits as long as the client likes.

@@ -60,6 +60,30 @@ pub enum TlsError {
         /// When it will be.
         from: Timestamp,
     },
+    /// The other nodes would refuse it.
+    #[error(
+        "other nodes would not believe the certificate in {}: it has to be signed by the authority in {}, for {host}, which \
+         is the address that they are told, and for the use as client and as server",
+        path.display(),
+        authority.display()
+    )]
+    NotBelieved {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The file of the authority.
+        authority: PathBuf,
+        /// Where the node is reached.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<rustls::Error>,
+    },
+    /// No certificate can be for this.
+    #[error("{host}, the address that other nodes are told, is nothing that a certificate can be for")]
+    Host {
+        /// Where the node is reached.
+        host: String,
+    },
     /// Of a kind that is not supported.
     #[error("the certificate in {} and its key can't be used", path.display())]
     Unusable {

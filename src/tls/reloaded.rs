@@ -11,10 +11,13 @@ use tracing::{info, warn};
 use super::TlsError;
 use super::pem::Pem;
 
+/// Makes it of the files as they are.
+type Make<T, const N: usize> = Box<dyn Fn(&[Pem; N]) -> Result<T, TlsError> + Send + Sync>;
+
 /// What is made of some files, and made anew when they have changed.
 pub(super) struct Reloaded<T, const N: usize> {
     paths: [PathBuf; N],
-    make: fn(&[Pem; N]) -> Result<T, TlsError>,
+    make: Make<T, N>,
     current: RwLock<Arc<T>>,
     /// A digest of what the files held when they were looked at last, of use or not; `None` if they could not be read.
     seen: Mutex<Option<[u8; 32]>>,
@@ -22,7 +25,7 @@ pub(super) struct Reloaded<T, const N: usize> {
 
 impl<T, const N: usize> Reloaded<T, N> {
     /// Blocks.
-    pub(super) fn new(paths: [PathBuf; N], make: fn(&[Pem; N]) -> Result<T, TlsError>) -> Result<Self, TlsError> {
+    pub(super) fn new(paths: [PathBuf; N], make: Make<T, N>) -> Result<Self, TlsError> {
         let files = read(&paths)?;
         let current = RwLock::new(Arc::new(make(&files)?));
         Ok(Self { paths, make, current, seen: Mutex::new(Some(digest(&files))) })

@@ -14,9 +14,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("storage", &["domain"]),
     ("broker", &["domain", "state"]),
     ("tls", &[]),
-    ("rpc", &["domain"]),
+    ("rpc", &["domain", "tls"]),
     ("consensus", &["domain", "state", "storage", "broker", "rpc"]),
-    ("node", &["domain", "state", "storage", "broker", "rpc", "consensus"]),
+    ("node", &["domain", "state", "storage", "broker", "tls", "rpc", "consensus"]),
     ("http", &["domain", "auth", "state", "broker", "tls", "node"]),
     ("peer", &["domain", "state", "rpc", "consensus", "node"]),
     (

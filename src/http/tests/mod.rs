@@ -45,6 +45,7 @@ async fn node() -> Node {
         },
         join: Vec::new(),
         secret: None,
+        tls: None,
         timing: Timing::default(),
         key_window: KeyWindow::default(),
         checkpoint: CheckpointOptions::default(),

@@ -172,7 +172,7 @@ async fn a_frame_is_of_no_use_in_the_other_direction_or_on_another_connection() 
         let (mut near, mut far) = tokio::io::duplex(1024);
         let (caller, called) = (node(1, Some(SECRET)), node(2, Some(SECRET)));
         let (calling, answering) =
-            tokio::join!(call(&mut near, &caller, Lane::Append, None), answer(&mut far, &called));
+            tokio::join!(call(&mut near, &caller, Lane::Append, None), answer(&mut far, &called, |_| true));
         (calling.expect("admitted"), answering.expect("admitted").1)
     };
     let check = |sent: &bytes::BytesMut, seal, expected| {

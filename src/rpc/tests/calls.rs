@@ -149,7 +149,7 @@ async fn calls_that_nobody_waits_for_any_more_are_not_sent() {
     let wanted = peer.send(0, payload("wanted"), PATIENCE).await.expect("room");
 
     let (stream, _) = listener.accept().await.expect("a caller");
-    let mut connection = soon(Connection::accept(&node(2, None), stream)).await.expect("admitted");
+    let mut connection = soon(Connection::accept(&node(2, None), stream, |_| None)).await.expect("admitted");
     let request = request(&mut connection).await;
     assert_eq!(request.payload, payload("wanted"));
     drop(request);
@@ -297,8 +297,9 @@ async fn the_log_names_a_trouble_once_and_its_end_and_never_the_secret() {
     };
     let accepting = async {
         let other = node(3, Some(SECRET));
-        let accept =
-            async |local: &Endpoint| Connection::accept(local, listener.accept().await.expect("a caller").0).await;
+        let accept = async |local: &Endpoint| {
+            Connection::accept(local, listener.accept().await.expect("a caller").0, |_| None).await
+        };
         for local in [&node(2, None), &node(2, None), &node(2, None), &node(2, None), &other] {
             assert!(accept(local).await.is_err());
         }

@@ -17,7 +17,7 @@ type Answered = Result<PeerHello, HandshakeError>;
 async fn shake(caller: &Endpoint, called: &Endpoint, lane: Lane, to: Option<NodeId>) -> (Called, Answered) {
     let (mut near, mut far) = duplex(1024);
     let calling = async move { call(&mut near, caller, lane, to).await.map(drop) };
-    let answering = async move { answer(&mut far, called).await.map(|(hello, _)| hello) };
+    let answering = async move { answer(&mut far, called, |_| true).await.map(|(hello, _)| hello) };
     soon(async { tokio::join!(calling, answering) }).await
 }
 
@@ -35,7 +35,7 @@ async fn a_caller_with_the_same_secret_or_none_like_the_called_node_is_admitted_
             let to = Some(NodeId::new(2));
             let (called, answered) = shake(&node(1, secret), &node(2, secret), lane, to).await;
             called.expect("admitted");
-            let expected = PeerHello { lane, cluster: Some(CLUSTER), from: Some(NodeId::new(1)) };
+            let expected = PeerHello { lane, cluster: Some(CLUSTER), from: Some(NodeId::new(1)), is_at_home: true };
             assert_eq!(answered.expect("admitted"), expected);
         }
     }
@@ -76,7 +76,10 @@ async fn a_caller_without_a_cluster_may_only_join() {
         let fresh = Endpoint { cluster: None, node: None, ..node(1, secret) };
         let (called, answered) = shake(&fresh, &node(2, secret), Lane::Join, None).await;
         called.expect("admitted");
-        assert_eq!(answered.expect("admitted"), PeerHello { lane: Lane::Join, cluster: None, from: None });
+        assert_eq!(
+            answered.expect("admitted"),
+            PeerHello { lane: Lane::Join, cluster: None, from: None, is_at_home: true }
+        );
         for lane in [Lane::Append, Lane::Control, Lane::Snapshot, Lane::Forward, Lane::Status] {
             check_refused(&fresh, &node(2, secret), lane, None, Refusal::NotMember).await;
         }
@@ -102,7 +105,7 @@ async fn an_unknown_lane_and_another_version_are_refused_by_name() {
         hello[at] = value;
         let called = node(2, None);
         let (answered, challenge) = soon(async {
-            tokio::join!(answer(&mut far, &called), async {
+            tokio::join!(answer(&mut far, &called, |_| true), async {
                 near.write_all(&hello).await.expect("sent");
                 let mut challenge = [0; PREFIX_BYTES + Challenge::REST_BYTES];
                 near.read_exact(&mut challenge).await.expect("a refusal");
@@ -126,7 +129,7 @@ async fn an_unknown_lane_and_another_version_are_refused_by_name() {
 async fn what_speaks_http_is_told_apart_from_a_peer() {
     let (mut near, mut far) = duplex(1024);
     near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
-    let answered = soon(answer(&mut far, &node(2, None))).await.map(|(hello, _)| hello);
+    let answered = soon(answer(&mut far, &node(2, None), |_| true)).await.map(|(hello, _)| hello);
     assert!(matches!(answered, Err(HandshakeError::Foreign)), "{answered:?}");
 
     let (mut near, mut far) = duplex(1024);
@@ -163,7 +166,7 @@ async fn stranger(hello: &[u8], proof: &[u8]) -> (Answered, Welcome) {
         drop(near);
         Welcome::decode(&welcome).expect("a verdict")
     };
-    let (answered, welcome) = soon(async { tokio::join!(answer(&mut far, &called), calling) }).await;
+    let (answered, welcome) = soon(async { tokio::join!(answer(&mut far, &called, |_| true), calling) }).await;
     (answered.map(|(hello, _)| hello), welcome)
 }
 
@@ -172,7 +175,7 @@ async fn a_handshake_that_was_overheard_opens_no_door() {
     let (near, mut far) = duplex(1024);
     let (mut near, sent) = Recorded::new(near);
     let (caller, called) = (node(1, Some(SECRET)), node(2, Some(SECRET)));
-    let (admitted, _) = tokio::join!(call(&mut near, &caller, Lane::Append, None), answer(&mut far, &called));
+    let (admitted, _) = tokio::join!(call(&mut near, &caller, Lane::Append, None), answer(&mut far, &called, |_| true));
     admitted.map(drop).expect("admitted");
 
     let sent = sent.lock().expect("not poisoned").clone();
@@ -188,7 +191,7 @@ async fn the_secret_never_travels() {
     let ((near, sent), (far, answered)) = (Recorded::new(near), Recorded::new(far));
     let (mut near, mut far) = (near, far);
     let (caller, called) = (node(1, Some(SECRET)), node(2, Some(SECRET)));
-    let (admitted, _) = tokio::join!(call(&mut near, &caller, Lane::Append, None), answer(&mut far, &called));
+    let (admitted, _) = tokio::join!(call(&mut near, &caller, Lane::Append, None), answer(&mut far, &called, |_| true));
     admitted.map(drop).expect("admitted");
     for bytes in [sent, answered] {
         let bytes = bytes.lock().expect("not poisoned");
@@ -206,7 +209,7 @@ async fn a_caller_or_a_called_node_that_falls_silent_holds_a_handshake_no_longer
         let started = Instant::now();
         let (mut near, mut far) = duplex(1024);
         near.write_all(said).await.expect("sent");
-        assert!(matches!(answer(&mut far, &node(2, None)).await.map(drop), Err(HandshakeError::Timeout)));
+        assert!(matches!(answer(&mut far, &node(2, None), |_| true).await.map(drop), Err(HandshakeError::Timeout)));
         assert_eq!(started.elapsed(), HANDSHAKE_MAX);
     }
     let started = Instant::now();
@@ -236,7 +239,7 @@ proptest! {
             near.write_all(&hello).await.expect("sent");
             near.write_all(&later).await.expect("sent");
             let started = Instant::now();
-            let answered = answer(&mut far, &called).await;
+            let answered = answer(&mut far, &called, |_| true).await;
             assert!(started.elapsed() <= HANDSHAKE_MAX);
             assert!(answered.is_err(), "nobody guesses a proof");
         });
@@ -263,11 +266,12 @@ proptest! {
 /// Shakes hands over a pipe; the called node's connection.
 async fn admitted(near: &mut DuplexStream, mut far: DuplexStream, secret: Option<&str>) -> Connection {
     let (caller, called) = (node(1, secret), node(2, secret));
-    let (called_ok, answered) = tokio::join!(call(near, &caller, Lane::Append, None), answer(&mut far, &called));
+    let (called_ok, answered) =
+        tokio::join!(call(near, &caller, Lane::Append, None), answer(&mut far, &called, |_| true));
     called_ok.map(drop).expect("admitted");
     let (hello, seals) = answered.expect("admitted");
     let (read, write) = tokio::io::split(far);
-    Connection::open(&called, hello, ([127, 0, 0, 1], 1).into(), seals, read, write)
+    Connection::open(&called, Caller::of(hello), seals, read, write)
 }
 
 /// Remembers what was written to a stream.

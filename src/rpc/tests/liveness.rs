@@ -17,9 +17,9 @@ fn unsealed() -> Seals {
 
 /// The called node's end of a pipe.
 fn open(far: DuplexStream) -> Connection {
-    let hello = PeerHello { lane: Lane::Append, cluster: Some(CLUSTER), from: Some(NodeId::new(1)) };
+    let hello = PeerHello { lane: Lane::Append, cluster: Some(CLUSTER), from: Some(NodeId::new(1)), is_at_home: true };
     let (read, write) = split(far);
-    Connection::open(&node(2, None), hello, ([127, 0, 0, 1], 1).into(), unsealed(), read, write)
+    Connection::open(&node(2, None), Caller::of(hello), unsealed(), read, write)
 }
 
 /// The caller's end of a pipe, with one call under way; the answer to it, and why the connection ended.

@@ -29,6 +29,13 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
+    /// Writes its certificate, for those who are to believe it.
+    pub(crate) fn publish(&self, dir: &Path, name: &str) -> PathBuf {
+        let path = dir.join(format!("{name}.pem"));
+        std::fs::write(&path, &self.pem).expect("written");
+        path
+    }
+
     /// Writes a certificate for these hosts, and its key.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Files {
         self.issue_until(dir, name, hosts, 2100)

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use self::authority::{Authority, Files};
-use super::{Acceptor, TlsError};
+use super::{Acceptor, Mutual, MutualFiles, TlsError};
 
 fn acceptor(files: &Files) -> Result<Acceptor, TlsError> {
     Acceptor::new(files.certificate.clone(), files.key.clone())
@@ -46,6 +46,28 @@ fn files_that_can_not_be_used_are_refused_by_name() {
     let text = fs::read_to_string(&files.certificate).expect("read");
     fs::write(&files.certificate, text.replace('A', "B")).expect("written");
     assert_eq!(refused(&files.certificate, &files.key), "/good.crt holds no certificate in PEM that can be read");
+}
+
+#[test]
+fn a_node_whose_certificate_the_others_would_not_believe_does_not_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (authority, other) = (ours.publish(dir.path(), "ours"), theirs.publish(dir.path(), "theirs"));
+    let files = ours.issue(dir.path(), "node", &["node1.example", "10.0.0.1"]);
+    let mutual = |authority: &Path, host: &str| {
+        let Files { certificate, key } = files.clone();
+        Mutual::new(MutualFiles { certificate, key, authority: authority.to_owned() }, host.to_owned())
+    };
+    for host in ["node1.example", "10.0.0.1"] {
+        mutual(&authority, host).expect("believed");
+    }
+    for (authority, host) in [(&authority, "node2.example"), (&authority, "10.0.0.2"), (&other, "node1.example")] {
+        let refused = mutual(authority, host);
+        assert!(matches!(refused, Err(TlsError::NotBelieved { .. })), "{host}: {refused:?}");
+    }
+    assert!(matches!(mutual(&authority, "node_1!"), Err(TlsError::Host { .. })));
+    let error = mutual(&files.key, "10.0.0.1").expect_err("a key is no authority");
+    assert!(matches!(error, TlsError::NoCertificate { path } if path == files.key));
 }
 
 #[test]
