@@ -116,6 +116,14 @@ settings! {
         keep_alive: Duration = Value("15s"), from "100ms";
         /// Connections of clients, streams included.
         max_connections: u64 = Value("10000"), from "1";
+        /// Connections of one address (of IPv6, of a /64). What comes from this machine, a proxy mostly, is not counted; behind
+        /// one on another machine give it as much as --max-connections.
+        max_connections_per_address: u64 = Value("1000"), from "1";
+        /// New connections a second of one address; those of ten seconds may come at once.
+        max_connection_rate: u64 = Value("100"), from "1", to "1000000";
+        /// Messages a second of one token's subject, or of one address where there is no token; those of ten seconds may come
+        /// at once.
+        max_publish_rate: Option<u64> = Unset("no limit"), from "1", to "1000000";
     }
     "Running" => {
         /// Where `repl cluster` reaches this node: a socket that only its owner may open.

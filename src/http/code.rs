@@ -101,6 +101,8 @@ catalogue! {
     HostNotAllowed: MISDIRECTED_REQUEST, "host-not-allowed", "The host is not served here";
     /// The idempotency key belongs to another message.
     KeyReused: UNPROCESSABLE_ENTITY, "key-reused", "The idempotency key belongs to another message";
+    /// The publisher has published too much.
+    PublishRate: TOO_MANY_REQUESTS, "publish-rate", "Published too fast";
     /// A fault of the server.
     Internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
     /// The cluster has no leader at the moment.
@@ -136,6 +138,10 @@ impl Code {
     /// After how many seconds asking again may help. An election takes one or two, so nothing changes sooner.
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u64> {
-        matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT).then_some(1)
+        let is_passing = matches!(
+            self.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        is_passing.then_some(1)
     }
 }

@@ -22,6 +22,7 @@ use tracing::debug;
 
 use super::activity::{Activity, AnswerBody};
 use super::metrics::Closed;
+use super::network::Network;
 use super::request_body::RequestBody;
 use super::serve::Server;
 use super::socket::Socket;
@@ -46,7 +47,7 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// The connection was closed.
-pub(super) async fn run<S>(socket: S, server: &Server) -> Result<StreamWriter<S>, Closed>
+pub(super) async fn run<S>(socket: S, network: Option<Network>, server: &Server) -> Result<StreamWriter<S>, Closed>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -57,7 +58,10 @@ where
         let in_flight = activity.begin(request.version());
         let may_close = request.version() < Version::HTTP_2;
         let may_be_claimed = request.version() == Version::HTTP_11 && request.method() == Method::GET;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if let Some(network) = network {
+            head.extensions.insert(network);
+        }
         let (body, read) = RequestBody::new(body);
         let front = front.clone();
         async move {
@@ -132,7 +136,8 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
 fn builder(tasks: TaskTracker) -> Builder<Tasks> {
     let mut builder = Builder::new(Tasks(tasks));
     // hyper would answer a head that is too large, or of more than 100 headers, with 431.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    // Who has nothing more to send may still wait for the answer.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

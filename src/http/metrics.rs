@@ -34,6 +34,7 @@ pub struct Metrics {
     streams_opened: Family<OpenedLabels, Counter>,
     connections: Gauge,
     connections_closed: Family<ClosedLabels, Counter>,
+    publishes_refused: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +67,10 @@ pub(super) enum Closed {
     Client,
     /// There were too many others.
     Full,
+    /// There were too many others of its address.
+    AddressFull,
+    /// Too many came from its address at once.
+    TooFast,
     /// It was to speak TLS, and did not, or not in time.
     Handshake,
     /// It sent nothing for too long, or a head too slowly.
@@ -87,6 +92,7 @@ impl Metrics {
             streams_opened: Family::default(),
             connections: Gauge::default(),
             connections_closed: Family::default(),
+            publishes_refused: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("http");
         registry.register("requests", "Requests answered, by class of status", metrics.requests.clone());
@@ -101,6 +107,8 @@ impl Metrics {
         registry.register("streams_opened", "Streams asked for", metrics.streams_opened.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("connections_closed", "Connections closed, by reason", metrics.connections_closed.clone());
+        let help = "Publishes refused because their publisher was too fast";
+        registry.register("publishes_refused", help, metrics.publishes_refused.clone());
         metrics
     }
 
@@ -120,6 +128,8 @@ impl Metrics {
         let reason = match reason {
             Closed::Client => "client",
             Closed::Full => "full",
+            Closed::AddressFull => "address",
+            Closed::TooFast => "rate",
             Closed::Handshake => "handshake",
             Closed::Idle => "idle",
             Closed::Stalled => "stalled",
@@ -132,6 +142,11 @@ impl Metrics {
     #[must_use]
     pub fn connections(&self) -> u64 {
         u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    /// Counts a publish that came too fast.
+    pub(super) fn publish_refused(&self) {
+        self.publishes_refused.inc();
     }
 
     /// Counts a request that has come.

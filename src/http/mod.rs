@@ -15,6 +15,7 @@
 mod access;
 mod activity;
 mod admin;
+mod allowance;
 mod api;
 mod body;
 mod cluster;
@@ -23,11 +24,13 @@ mod connection;
 mod health;
 mod history;
 mod metrics;
+mod network;
 mod openapi;
 mod origin;
 mod path;
 mod problem;
 mod publish;
+mod publish_rate;
 mod query;
 mod request_body;
 mod revocations;
@@ -57,6 +60,7 @@ pub use self::code::Code;
 pub use self::metrics::Metrics;
 pub use self::origin::{Origin, OriginError};
 pub use self::problem::Problem;
+pub use self::publish_rate::PublishRates;
 pub use self::serve::{Limits, serve};
 pub use self::starting::Front;
 use crate::auth::Authority;
@@ -94,6 +98,8 @@ pub struct Options {
     pub default_retention: Retention,
     /// The largest message, as the bytes of its JSON with value, headers and type.
     pub message_bytes_max: usize,
+    /// How fast one publisher may publish.
+    pub publish_rates: PublishRates,
     /// How long a write may take before it is answered with "outcome unknown".
     pub write_timeout: Duration,
 }
@@ -106,6 +112,7 @@ impl Default for Options {
             auth: None,
             default_retention: Retention::default(),
             message_bytes_max: 64 * 1024,
+            publish_rates: PublishRates::default(),
             // Longer than an election, so that a write that meets one usually outlives it.
             write_timeout: Duration::from_secs(5),
         }

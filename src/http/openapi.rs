@@ -72,7 +72,7 @@ fn problems(operation: &str) -> Option<Vec<Code>> {
         "getTopic" => TOPIC.to_vec(),
         "changeTopic" => [TOPIC, BODY, WRITE].concat(),
         "deleteTopic" => [TOPIC, WRITE].concat(),
-        "publish" => [TOPIC, BODY, WRITE, &[Code::InvalidKey, Code::KeyReused]].concat(),
+        "publish" => [TOPIC, BODY, WRITE, &[Code::InvalidKey, Code::KeyReused, Code::PublishRate]].concat(),
         "readMessages" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor, Code::ForeignCursor]].concat(),
         "streamTopic" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor]].concat(),
         "stream" => vec![Code::InvalidTopicName, Code::InvalidPattern, Code::InvalidQuery, Code::InvalidCursor],

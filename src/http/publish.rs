@@ -15,6 +15,7 @@ use super::access::{self, Topic};
 use super::body::{self, JSON, Json, Object};
 use super::history::Message;
 use super::path::TopicPath;
+use super::publish_rate::Counted;
 use super::{App, Code, Problem};
 use crate::domain::{Cursor, EventType, Headers, IdempotencyKey, JsonText, NewMessage};
 use crate::node::{Stored, WriteError};
@@ -101,6 +102,7 @@ pub(super) struct BatchMessage {
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     topic: Topic<access::Publish>,
+    counted: Counted,
     publication: Publication,
 ) -> Result<Response, Problem> {
     let batch = matches!(publication, Publication::Batch(_));
@@ -108,6 +110,7 @@ pub(super) async fn publish(
         Publication::One(message) => vec![message],
         Publication::Batch(messages) => messages,
     };
+    app.check_publish_rate(counted, messages.len())?;
     let stored = app.node.publish(topic.name, messages, app.write_deadline()).await.map_err(|error| match error {
         WriteError::Refused(Refusal::KeyReused { line }) if batch => Problem::from(error).at_line(line + 1),
         _ => error.into(),

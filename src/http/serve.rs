@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::metrics::{Closed, Metrics, Open};
-use super::{Front, Problem, connection};
+use super::network::{Network, Networks};
+use super::{Front, Problem, connection, network};
 use crate::tls::{AcceptError, Acceptor};
 
 /// How long to leave a listener alone that has no descriptor for the next connection. The backlog holds it meanwhile.
@@ -27,6 +29,13 @@ pub struct Limits {
     /// Connections at once; further ones are closed as soon as they are accepted, which an `EventSource` takes as a
     /// reason to come back later, to this node or another.
     pub connections_max: usize,
+    /// Of [`Self::connections_max`], those of one IPv4 address, or of the /64 of an IPv6 address.
+    pub connections_per_address_max: usize,
+    /// New connections a second of one address; those of ten seconds may come at once.
+    pub connection_rate_max: u32,
+    /// Whether loopback is an address like the others. By default it is not: what comes from this machine is mostly a proxy,
+    /// which stands for all its clients.
+    pub limits_loopback: bool,
     /// For a TLS handshake, and for its turn.
     pub handshake_timeout: Duration,
     /// TLS handshakes at once; further ones wait. A handshake costs more than a request, and its client has shown nothing
@@ -46,6 +55,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
+            connections_per_address_max: 1_000,
+            connection_rate_max: 100,
+            limits_loopback: false,
             handshake_timeout: Duration::from_secs(10),
             handshakes_max: 1_000,
             head_timeout: Duration::from_secs(10),
@@ -73,16 +85,25 @@ pub async fn serve(
     let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let handshakes = Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS)));
-    while let Some(socket) = server.stop.run_until_cancelled(accept(&listener)).await {
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            server.metrics.connection_closed(Closed::Full);
-            continue;
+    let networks = Arc::new(Networks::new(limits.connections_per_address_max, limits.connection_rate_max));
+    while let Some((socket, address)) = server.stop.run_until_cancelled(accept(&listener)).await {
+        let is_limited = limits.limits_loopback || !address.ip().to_canonical().is_loopback();
+        let network = is_limited.then(|| Network::of(address.ip()));
+        let place = Arc::clone(&places).try_acquire_owned().map_err(|_| Closed::Full);
+        let admitted = place.and_then(|place| Ok((place, networks.admit(network)?)));
+        let place = match admitted {
+            Ok(place) => place,
+            Err(reason) => {
+                server.metrics.connection_closed(reason);
+                continue;
+            }
         };
         // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
         if let Err(error) = socket.set_nodelay(true) {
             debug!(error = &error as &dyn Error, "could not set TCP_NODELAY");
         }
-        let open = Counted { _place: place, _open: server.metrics.connection_opened(), server: Arc::clone(&server) };
+        let (_open, server) = (server.metrics.connection_opened(), Arc::clone(&server));
+        let open = Counted { _place: place, _open, network, server };
         // Two kinds of tasks, so that those without TLS don't have the size of those with it.
         match &tls {
             None => tasks.spawn(open.serve(socket)),
@@ -120,7 +141,8 @@ pub(super) struct Server {
 
 /// A connection that counts as open.
 struct Counted {
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, network::Counted),
+    network: Option<Network>,
     _open: Open,
     server: Arc<Server>,
 }
@@ -131,7 +153,7 @@ impl Counted {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        match connection::run(socket, &self.server).await {
+        match connection::run(socket, self.network, &self.server).await {
             Err(reason) => self.closed(reason),
             // In a task of its own, which is small: there are thousands, and most of them rest.
             Ok(mut stream) => {
@@ -178,15 +200,15 @@ async fn refuse_plain(mut socket: TcpStream) {
 
 /// The next connection. No error ends the loop: a client that left while it waited is not our concern, and descriptors
 /// become free again.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut failed = false;
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok(accepted) => {
                 if failed {
                     info!("accepting connections again");
                 }
-                return socket;
+                return accepted;
             }
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {

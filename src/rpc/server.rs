@@ -38,7 +38,7 @@ pub(super) struct Caller {
 }
 
 impl Connection {
-    /// Shakes hands with whoever called, within [`HANDSHAKE_MAX`](super::HANDSHAKE_MAX). How many may try at once, and
+    /// Shakes hands with whoever called, within [`HANDSHAKE_MAX`]. How many may try at once, and
     /// what the log says of those that fail, is up to the owner of the listener: a stranger can try a thousand times a
     /// second. `member_address` tells where a member is reached, as far as this node knows.
     ///

@@ -34,7 +34,7 @@ pub use self::keys::{KeysError, authority};
 pub use self::started::Started;
 use crate::auth::Authority;
 use crate::config::{ClusterSecret, Settings};
-use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError};
+use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError, PublishRates};
 use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, StartError, Timing};
 pub use crate::node::{
     Contents, DisasterError, Expelled, RefoundError, Refounded, backup_contents, force_new_cluster, restore_backup,
@@ -180,7 +180,9 @@ pub async fn run(
     let (auth, keys) = keys::load(&settings).await?.unzip();
     let options = http_options(&settings, auth.clone(), listen)?;
     let limits = Limits {
-        connections_max: usize::try_from(settings.max_connections).unwrap_or(usize::MAX),
+        connections_max: count(settings.max_connections),
+        connections_per_address_max: count(settings.max_connections_per_address),
+        connection_rate_max: rate(settings.max_connection_rate),
         ..Limits::default()
     };
     let front = Front::new(&options);
@@ -330,8 +332,17 @@ fn http_options(
         auth,
         default_retention: settings.retention(),
         message_bytes_max: usize::try_from(settings.message_bytes_max.bytes()).unwrap_or(usize::MAX),
+        publish_rates: settings.max_publish_rate.map(|max| PublishRates::new(rate(max))).unwrap_or_default(),
         write_timeout: settings.publish_timeout,
     })
+}
+
+fn count(max: u64) -> usize {
+    usize::try_from(max).unwrap_or(usize::MAX)
+}
+
+fn rate(max: u64) -> u32 {
+    u32::try_from(max).unwrap_or(u32::MAX)
 }
 
 fn node_settings(

@@ -10,7 +10,8 @@ use axum::routing::get;
 
 use super::*;
 use crate::domain::NodeId;
-use crate::http::{Code, Problem};
+use crate::http::network::Network;
+use crate::http::{Code, Problem, PublishRates};
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, ReadError, WriteError};
 use crate::state::{CodecError, Refusal};
 
@@ -69,6 +70,7 @@ async fn every_code_has_its_golden_answer() {
         api.send(misdirected).await,
         api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
         answer(Problem::tls_required()).await,
+        too_fast().await,
         asking.get("/topics/t").await,
         asking.send_as("no-token", request(Method::GET, "/topics", "")).await,
         asking.send_as(&access::token(&["t"], &[], &[], false), request(Method::GET, "/topics/t/sse", "")).await,
@@ -92,6 +94,23 @@ async fn every_code_has_its_golden_answer() {
     answers.iter().for_each(check_golden);
     let codes: BTreeSet<_> = answers.iter().map(Answer::code).collect();
     assert_eq!(codes, Code::ALL.iter().map(|code| code.as_str().to_owned()).collect());
+}
+
+/// The second message of somebody who may publish ten in ten seconds, and has.
+async fn too_fast() -> Answer {
+    let publish = |lines: usize| {
+        let body = "{\"value\":1}\n".repeat(lines);
+        let mut request = request(Method::POST, "/topics/t", body);
+        request.headers_mut().insert("content-type", "application/x-ndjson".parse().expect("a value"));
+        request.extensions_mut().insert(Network::of(std::net::IpAddr::from([10, 0, 0, 1])));
+        request
+    };
+    let api = Api::with(Options { publish_rates: PublishRates::new(1), ..Options::default() }).await;
+    api.post("/topics", r#"{"name":"t"}"#).await;
+    assert_eq!(api.send(publish(10)).await.status, StatusCode::CREATED);
+    let refused = api.send(publish(1)).await;
+    assert!(api.get("/metrics").await.text().contains("repl_http_publishes_refused_total 1"));
+    refused
 }
 
 /// What a row that can't be read comes to.

@@ -308,6 +308,21 @@ async fn a_health_check_without_a_host_is_answered() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_nothing_more_to_send_is_answered_and_its_connection_closed() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let body = r#"{"name":"t"}"#;
+    let head =
+        "POST /topics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n";
+    client.write(&format!("{head}{body}")).await;
+    client.0.shutdown().await.expect("shut down");
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    server.reaches("repl_http_connections 0").await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_takes_no_data_is_closed_and_others_are_not() {
     let server = Server::with(Limits { write_stall_timeout: SHORT * 3, ..Limits::default() }).await;
     server.api.post("/topics", r#"{"name":"t"}"#).await;
@@ -346,6 +361,34 @@ async fn connections_beyond_the_limit_are_closed_and_places_become_free() {
     let mut third = server.connect().await;
     third.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     third.until("alive").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_has_a_bound_of_connections_and_of_new_ones() {
+    let few = Limits { connections_per_address_max: 1, limits_loopback: true, ..Limits::default() };
+    let server = Server::with(few).await;
+    let _first = server.connect().await;
+    assert_eq!(server.connect().await.rest().await, "");
+    server.reaches(r#"repl_http_connections_closed_total{reason="address"} 1"#).await;
+    server.stop().await;
+
+    let server = Server::with(Limits { connection_rate_max: 1, limits_loopback: true, ..Limits::default() }).await;
+    let refused = async {
+        while !server.api.get("/metrics").await.text().contains(r#"{reason="rate"}"#) {
+            server.connect().await;
+        }
+    };
+    timeout(SOON, refused).await.expect("more than ten in ten seconds");
+    server.stop().await;
+
+    // What comes from this machine is not counted by default.
+    let server = Server::with(Limits { limits_loopback: false, ..few }).await;
+    let mut clients = [server.connect().await, server.connect().await];
+    for client in &mut clients {
+        client.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.until("alive").await;
+    }
     server.stop().await;
 }
 
