@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos failover soak client-chaos golden bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos simulate failover soak client-chaos golden bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -36,6 +36,9 @@ chaos: ## Put three nodes through 330 faults of 22 kinds, cut the power of all 5
 		REPL_CHAOS_SEED=$$seed REPL_CHAOS_ROUNDS=$(ROUNDS) REPL_CHAOS_MESSAGES=350 $(CARGO) test --locked --test it whatever_happens; \
 	done
 	REPL_CHAOS_KINDS=PowerCut REPL_CHAOS_ROUNDS=$(CUTS) $(CARGO) test --locked --test it whatever_happens
+
+simulate: ## Go through 100 seeds of a simulated cluster, 60 seconds each
+	REPL_SIMULATION_SEEDS=$${REPL_SIMULATION_SEEDS:-100} REPL_SIMULATION_SECONDS=60 $(CARGO) test --locked --lib keeps_the_promises
 
 failover: ## Take the leader away in six ways, 100 times each, and show how long nothing was acknowledged (as root, all of them)
 	REPL_FAILOVER_ROUNDS=$${REPL_FAILOVER_ROUNDS:-100} $(CARGO) test --release --locked --test it failover -- --test-threads 1

@@ -34,6 +34,8 @@ mod recovery;
 mod refound;
 mod replica;
 mod room;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]

@@ -5,10 +5,6 @@
 //! subscriber saw. A message that was acknowledged must be in all of them, under one id, once, and in one place of the
 //! order; one whose fate is unknown may be in none; one that was refused must be in none.
 
-#[cfg(test)]
-#[path = "checker/tests.rs"]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{History, Kept, Message, Moment, Outcome, Seen, Subscriber};

@@ -7,6 +7,7 @@
 
 mod arena;
 mod checker;
+mod checker_tests;
 mod history;
 mod load;
 mod planted;

@@ -1,7 +1,9 @@
 //! Each kind of fault, planted by hand into a history that has none.
 
-use super::super::history::{Attempt, Isolation};
-use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::checker::{Fault, check};
+use super::history::{Attempt, History, Isolation, Kept, Message, Moment, Outcome, Seen, Subscriber};
 
 fn message(topic: &str, position: u64, seq: u64) -> Message {
     Message { topic: topic.to_owned(), id: id(position), position, seq, key: key(position) }
