@@ -128,8 +128,8 @@ settings! {
     "Running" => {
         /// Where `repl cluster` reaches this node: a socket that only its owner may open.
         admin_socket: Option<PathBuf> = Unset("admin.sock in the data directory");
-        /// How long a node that is told to stop takes to send its streams to other nodes. It doesn't wait if it is alone, or
-        /// has none.
+        /// How long streams that a node sends to other nodes have to move: before it stops, or to share them out. A stop
+        /// doesn't wait if the node is alone, or has none.
         drain_window: Duration = Value("10s");
         /// Written once the node serves: JSON with its addresses and ids.
         ready_file: Option<PathBuf> = Unset("none");

@@ -42,6 +42,11 @@ pub enum Order {
         /// The node.
         node: NodeId,
     },
+    /// A node sends what it has beyond its share of streams to others.
+    Rebalance {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// Why an order is not carried out. The cluster is as it was.
@@ -111,7 +116,7 @@ impl Consensus {
             Order::Promote { node } => self.promote(node).await,
             Order::Remove { node, force } => self.remove(node, force).await,
             Order::TransferLeader { to } => self.transfer(to).await,
-            Order::Drain { node } => Err(OrderRefused::UnknownNode { node }),
+            Order::Drain { node } | Order::Rebalance { node } => Err(OrderRefused::UnknownNode { node }),
         }
     }
 

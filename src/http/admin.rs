@@ -28,7 +28,7 @@ use super::body::Json;
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{Api, App, Code, Problem, cluster, health, metrics, revocations};
 use crate::domain::{NodeId, Position};
-use crate::node::{Difference, Order, Verification};
+use crate::node::{Difference, NodeState, Order, Verification};
 use crate::state::Digest;
 
 /// For an order to be carried out: a change of the membership that meets an election still comes to its end.
@@ -47,6 +47,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/cluster", get(cluster::get))
         .route("/cluster/leader", post(transfer))
         .route("/cluster/verify", post(verify))
+        .route("/cluster/rebalance", post(rebalance))
         .route("/cluster/nodes/{node}", delete(remove))
         .route("/cluster/nodes/{node}/promote", post(promote))
         .route("/cluster/nodes/{node}/drain", post(drain))
@@ -169,6 +170,14 @@ async fn promote(State(app): State<Arc<App>>, node: Result<Path<u64>, PathReject
 
 async fn drain(State(app): State<Arc<App>>, node: Result<Path<u64>, PathRejection>) -> Result<StatusCode, Problem> {
     order(&app, Order::Drain { node: id(node)? }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn rebalance(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
+    let up = app.node.cluster().nodes.into_iter().filter(|node| node.state == NodeState::Up);
+    for node in up {
+        order(&app, Order::Rebalance { node: node.id }).await?;
+    }
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -1,14 +1,17 @@
 //! The cluster as this node sees it.
 
+#![expect(unused_qualifications, reason = "in what utoipa makes of the parameters")]
+
 use std::sync::Arc;
 
 use axum::extract::State;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::App;
 use super::access::Insider;
 use super::body::Json;
+use super::query::{self, FromParameters, Parameters, QueryString};
+use super::{App, Problem};
 use crate::node::{ClusterView, NodeState, NodeView, Role};
 
 /// The cluster.
@@ -49,6 +52,8 @@ struct NodeBody {
     /// The share of its processors that is in use, 0 to 1; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<f64>,
+    /// Its processors; 0 if not known.
+    cores: u32,
     /// Client connections.
     connections: u64,
     /// Of the program it runs.
@@ -83,6 +88,56 @@ pub(super) async fn get(State(app): State<Arc<App>>, _: Insider) -> Json<Cluster
     Json(app.node.cluster().into())
 }
 
+/// Nodes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Nodes)]
+pub(super) struct NodesBody {
+    nodes: Vec<NodeBody>,
+}
+
+/// What nodes are wanted for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NodesQuery {
+    /// `stream`: only the nodes that take new streams, and the best one first.
+    #[param(value_type = Option<String>, rename = "for", pattern = "^stream$")]
+    purpose: Option<Purpose>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Stream,
+}
+
+impl FromParameters for NodesQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        let purpose = match parameters.one("for")?.as_deref() {
+            None => None,
+            Some("stream") => Some(Purpose::Stream),
+            Some(_) => return Err(query::invalid("for", "`stream`")),
+        };
+        Ok(Self { purpose })
+    }
+}
+
+/// List nodes
+///
+/// For a stream: those that are up, each time in another order. A node that has less to do stands before one that has
+/// more, so that clients which take the first fill all nodes alike.
+#[utoipa::path(get, path = "/cluster/nodes", operation_id = "listNodes", tag = "operations", params(NodesQuery),
+    responses((status = 200, description = "The nodes as this one sees them", body = NodesBody)))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    _: Insider,
+    QueryString(NodesQuery { purpose }): QueryString<NodesQuery>,
+) -> Json<NodesBody> {
+    let nodes = match purpose {
+        None => app.node.cluster().nodes,
+        Some(Purpose::Stream) => app.node.nodes_for_stream(),
+    };
+    Json(NodesBody { nodes: nodes.into_iter().map(NodeBody::from).collect() })
+}
+
 impl From<ClusterView> for ClusterBody {
     fn from(view: ClusterView) -> Self {
         Self {
@@ -115,6 +170,7 @@ impl From<NodeView> for NodeBody {
             applied: view.applied.get(),
             lag: view.lag,
             cpu: view.cpu.map(|share| (share * 1_000.0).round() / 1_000.0),
+            cores: view.cores,
             connections: view.connections,
             version: view.version,
         }

@@ -213,6 +213,7 @@ fn route(path: &str) -> &'static str {
         [Some("tickets"), None, ..] => "/tickets",
         [Some("revocations"), None, ..] => "/revocations",
         [Some("cluster"), None, ..] => "/cluster",
+        [Some("cluster"), Some("nodes"), None, _] => "/cluster/nodes",
         [Some("livez"), None, ..] => "/livez",
         [Some("readyz"), None, ..] => "/readyz",
         [Some("metrics"), None, ..] => "/metrics",

@@ -127,7 +127,7 @@ impl App {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 12] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 13] {
     [
         ("/topics", get(topics::list).post(topics::create)),
         ("/topics/{topic}", get(topics::get).post(publish::publish).patch(topics::change).delete(topics::delete)),
@@ -137,6 +137,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 12] {
         ("/tickets", post(tickets::create)),
         ("/revocations", post(revocations::create)),
         ("/cluster", get(cluster::get)),
+        ("/cluster/nodes", get(cluster::list)),
         ("/livez", get(health::live)),
         ("/readyz", get(health::ready)),
         ("/metrics", get(metrics::page)),

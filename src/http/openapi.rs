@@ -41,6 +41,7 @@ use super::{Code, cluster, health, history, metrics, publish, revocations, strea
         tickets::create,
         revocations::create,
         cluster::get,
+        cluster::list,
         health::live,
         health::ready,
         metrics::page,
@@ -67,7 +68,7 @@ const TOPIC: &[Code] = &[Code::InvalidTopicName, Code::TopicNotFound];
 /// The problems of an operation besides [`ANYWHERE`]'s. `None`: there is no such operation.
 fn problems(operation: &str) -> Option<Vec<Code>> {
     Some(match operation {
-        "listTopics" => vec![Code::InvalidQuery],
+        "listTopics" | "listNodes" => vec![Code::InvalidQuery],
         "createTopic" => [BODY, WRITE, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
         "getTopic" => TOPIC.to_vec(),
         "changeTopic" => [TOPIC, BODY, WRITE].concat(),

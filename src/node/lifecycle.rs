@@ -12,6 +12,7 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use super::admission::join;
+use super::departure::Departures;
 use super::drain::Drain;
 use super::forward::Forwarder;
 use super::status::Directory;
@@ -175,6 +176,7 @@ impl Node {
             dir,
             serving,
             drain: Drain::default(),
+            departures: Departures::default(),
             expelled: OnceLock::new(),
             tasks,
             stop,

@@ -10,6 +10,8 @@
 
 mod access;
 mod admission;
+mod balance;
+mod departure;
 mod drain;
 mod forward;
 mod history;
@@ -27,6 +29,7 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::departure::Departures;
 use self::drain::Drain;
 use self::forward::Forwarder;
 pub use self::history::{HistoryError, HistoryPage, HistoryQuery, ReadError};
@@ -69,6 +72,7 @@ struct Inner {
     /// Cancelled, as it were, once streams may be opened.
     serving: CancellationToken,
     drain: Drain,
+    departures: Departures,
     /// Why the cluster wants no more of this node.
     expelled: OnceLock<Expelled>,
     tasks: TaskTracker,

@@ -75,6 +75,10 @@ impl Node {
                 self.inner.drain.order();
                 Ok(())
             }
+            Order::Rebalance { node } if node == self.inner.consensus.node() => {
+                self.rebalance_streams();
+                Ok(())
+            }
             order => self.inner.consensus.carry_out(order).await,
         }
     }
@@ -83,7 +87,7 @@ impl Node {
     async fn give(&self, order: Order) -> Result<(), OrderError> {
         let consensus = &self.inner.consensus;
         let (node, member, unanswered) = match order {
-            Order::Drain { node } => {
+            Order::Drain { node } | Order::Rebalance { node } => {
                 let member = consensus.roles().into_iter().find(|(member, ..)| *member == node);
                 let (node, member, _) = member.ok_or(OrderError::Refused(OrderRefused::UnknownNode { node }))?;
                 (node, member, OrderError::Unreachable { node })
@@ -110,7 +114,7 @@ impl Node {
             Order::Promote { node } => role(node).is_some_and(|role| role != Role::Learner),
             Order::Remove { node, .. } => role(node).is_none(),
             Order::TransferLeader { to: Some(to) } => role(to) == Some(Role::Leader),
-            Order::TransferLeader { to: None } | Order::Drain { .. } => true,
+            Order::TransferLeader { to: None } | Order::Drain { .. } | Order::Rebalance { .. } => true,
         }
     }
 }

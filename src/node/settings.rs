@@ -36,6 +36,8 @@ pub struct Settings {
     pub auto_create: Option<Retention>,
     /// Silence on a stream before a sign of life is sent.
     pub keep_alive: Duration,
+    /// For streams that are sent to another node to move.
+    pub move_window: Duration,
     /// Counts the clients' connections, for the other nodes to know.
     pub connections: Connections,
     /// Where subscribers are woken, and should run.

@@ -34,6 +34,7 @@ const DOWN_AFTER: Duration = Duration::from_secs(3);
 pub(crate) struct Status {
     position: Position,
     cpu: Option<f64>,
+    cores: u32,
     connections: u64,
     version: String,
     draining: bool,
@@ -46,7 +47,7 @@ pub enum NodeState {
     Up,
     /// It has missed two questions, or has not answered yet.
     Suspect,
-    /// It has not answered for three seconds.
+    /// It has not answered for three seconds; or, if it was about to stop, as soon as it would be suspect.
     Down,
     /// It does, and is about to stop.
     Draining,
@@ -71,6 +72,8 @@ pub struct NodeView {
     pub lag: Option<u64>,
     /// The share of all its processors that it uses, 0 to 1; `None` if not known.
     pub cpu: Option<f64>,
+    /// Its processors; 0 if it has never answered.
+    pub cores: u32,
     /// Open client connections.
     pub connections: u64,
     /// Of the program; empty if it has never answered.
@@ -135,6 +138,7 @@ impl Node {
                 applied,
                 lag: answers(state).then(|| furthest.unwrap_or_default().get().saturating_sub(applied.get())),
                 cpu: status.as_ref().and_then(|status| status.cpu),
+                cores: status.as_ref().map_or(0, |status| status.cores),
                 connections: status.as_ref().map_or(0, |status| status.connections),
                 version: status.map(|status| status.version).unwrap_or_default(),
             }
@@ -153,6 +157,7 @@ impl Node {
         Status {
             position: self.inner.consensus.progress().borrow().position,
             cpu: self.inner.directory.cpu.lock().expect(LOCK).share,
+            cores: cores(),
             connections: self.inner.settings.connections.count(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             draining: self.is_stopping(),
@@ -205,6 +210,7 @@ fn state(heard: Option<&Heard>, now: Instant) -> NodeState {
     let Some(Heard { at, status }) = heard else { return NodeState::Suspect };
     match (now.duration_since(*at), status) {
         (age, _) if age >= DOWN_AFTER => NodeState::Down,
+        (age, Some(status)) if age >= SUSPECT_AFTER && status.draining => NodeState::Down,
         (age, _) if age >= SUSPECT_AFTER => NodeState::Suspect,
         (_, None) => NodeState::Suspect,
         (_, Some(status)) if status.draining => NodeState::Draining,
@@ -232,11 +238,15 @@ impl CpuMeter {
         let Some(used) = cpu_time() else { return };
         let now = Instant::now();
         if let Some((then, before)) = self.last.replace((now, used)) {
-            let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            let available = now.duration_since(then).as_secs_f64() * u32::try_from(processors).map_or(1.0, f64::from);
+            let available = now.duration_since(then).as_secs_f64() * f64::from(cores());
             self.share = Some((used.saturating_sub(before).as_secs_f64() / available).clamp(0.0, 1.0));
         }
     }
+}
+
+/// The processors that this process may use.
+fn cores() -> u32 {
+    std::thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok()).unwrap_or(1)
 }
 
 /// User and system time of this process; `None` where there is no `/proc`.
@@ -253,6 +263,28 @@ fn cpu_time() -> Option<Duration> {
 }
 
 #[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// A node that serves nobody, at a URL that is its id.
+    pub(in crate::node) fn node(id: u64, state: NodeState) -> NodeView {
+        NodeView {
+            id: NodeId::new(id),
+            role: Role::Follower,
+            client_url: id.to_string(),
+            peer_addr: String::new(),
+            state,
+            applied: Position::ZERO,
+            lag: None,
+            cpu: None,
+            cores: 2,
+            connections: 0,
+            version: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -261,6 +293,7 @@ mod tests {
         let status = |draining| Status {
             position: Position::default(),
             cpu: None,
+            cores: 2,
             connections: 0,
             version: String::new(),
             draining,
@@ -270,7 +303,8 @@ mod tests {
         let states = [0, 2_100, 2_300, 2_900, 3_000].map(|age_ms| after(age_ms, Some(status(false))));
         assert_eq!(states, [NodeState::Up, NodeState::Up, NodeState::Suspect, NodeState::Suspect, NodeState::Down]);
 
-        assert_eq!(after(0, Some(status(true))), NodeState::Draining);
+        let states = [0, 2_100, 2_300].map(|age_ms| after(age_ms, Some(status(true))));
+        assert_eq!(states, [NodeState::Draining, NodeState::Draining, NodeState::Down]);
         assert_eq!((after(0, None), after(3_000, None)), (NodeState::Suspect, NodeState::Down));
         assert_eq!(state(None, at), NodeState::Suspect);
     }

@@ -15,10 +15,9 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_util::sync::WaitForCancellationFutureOwned;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, warn};
 
+use super::departure::Passenger;
 use super::history::{self, ReadError};
 use super::{Node, NotReady};
 use crate::broker::frame::{self, AuthReason, Control, GapReason};
@@ -115,13 +114,11 @@ pub struct Stream {
     pending: VecDeque<Chunk>,
     spoken: Instant,
     silence: Pin<Box<Sleep>>,
-    /// Completes when the node sends its streams elsewhere.
-    told: Pin<Box<WaitForCancellationFutureOwned>>,
+    passenger: Passenger,
     /// In a box: most streams are anybody's.
     lease: Option<Box<Held>>,
     /// Of a stream that was told to move, or whose lease is over: when it ends.
     end: Option<Instant>,
-    _open: TaskTrackerToken,
 }
 
 #[derive(Debug)]
@@ -168,10 +165,9 @@ impl Node {
             pending: VecDeque::new(),
             spoken,
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
-            told: Box::pin(self.inner.drain.told()),
+            passenger: self.inner.departures.passenger(),
             lease: lease.map(|lease| Box::new(self.hold(lease))),
             end: None,
-            _open: self.inner.drain.open(),
         };
         stream.rest();
         stream.start(start, tail, from);
@@ -294,7 +290,7 @@ impl Stream {
                 }
             },
             () = self.silence.as_mut() => self.keep_alive(),
-            () = self.told.as_mut(), if self.end.is_none() => {}
+            () = self.passenger.told(&self.node.inner.departures), if self.end.is_none() => {}
             () = news(self.lease.as_deref_mut()) => {}
         }
         Ok(())
@@ -326,7 +322,7 @@ impl Stream {
                 }
             }
             () = self.silence.as_mut() => self.keep_alive(),
-            () = self.told.as_mut(), if self.end.is_none() => {}
+            () = self.passenger.told(&self.node.inner.departures), if self.end.is_none() => {}
             () = news(self.lease.as_deref_mut()) => {}
         }
         Ok(())
@@ -487,11 +483,10 @@ impl Stream {
         self.lease.as_ref().is_some_and(|held| self.node.is_revoked(&held.bearer))
     }
 
-    /// Says where to go, if the node sends its streams elsewhere.
+    /// Says where to go, if the node sends this stream elsewhere.
     fn announce_move(&mut self) -> bool {
-        let node = self.node.clone();
-        let Some(departure) = node.inner.drain.departure() else { return false };
-        let within_ms = u64::try_from(departure.window.as_millis()).unwrap_or(u64::MAX);
+        let Some(departure) = self.passenger.departure(&self.node.inner.departures) else { return false };
+        let within_ms = u64::try_from(departure.window().as_millis()).unwrap_or(u64::MAX);
         self.push_control(&Control::Move { nodes: &departure.nodes(), within_ms });
         self.end = Some(departure.end());
         self.rest();

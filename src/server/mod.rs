@@ -232,7 +232,7 @@ pub async fn run(
                 tasks.spawn(http::serve_admin(operators, api, stopping.clone()));
                 let told = Told { listen, peer_listen, member, data_dir, asks_for_tokens: auth.is_some() };
                 told.serve(&node, ready, stop, &stopping).await?;
-                waiting_for("clients to go to other nodes", node.drain(settings.drain_window)).await;
+                waiting_for("clients to go to other nodes", node.drain()).await;
                 Ok(())
             }
             .await;
@@ -379,6 +379,7 @@ fn node_settings(
         },
         auto_create: settings.auto_create.then(|| settings.retention()),
         keep_alive: settings.keep_alive,
+        move_window: settings.drain_window,
         connections: Connections::new(move || metrics.connections()),
         fan_out,
     }

@@ -12,6 +12,7 @@ mod access;
 mod administration;
 #[path = "../../src/tls/tests/authority.rs"]
 mod authority;
+mod balance;
 mod chaos;
 mod cli;
 mod cluster;

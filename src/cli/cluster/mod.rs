@@ -62,6 +62,7 @@ pub(super) fn command() -> Command {
                 .about("Let another node lead")
                 .arg(node("The voter that is to lead; the one that is furthest, unless said")),
         )
+        .subcommand(Command::new("rebalance").about("Move streams from nodes that have more than their share"))
         .subcommand(
             Command::new("drain")
                 .about("Send a node's clients elsewhere and stop it, as SIGTERM does")
@@ -100,6 +101,10 @@ pub(super) fn run(
                 Value::Null => "nobody leads at the moment\n".to_owned(),
                 leader => format!("node {leader} leads\n"),
             }
+        }
+        ("rebalance", _) => {
+            admin.post("/cluster/rebalance", &json!({}))?;
+            "nodes that have more than their share send streams elsewhere; see `repl cluster status`\n".to_owned()
         }
         ("drain", node) => {
             let node = match node {

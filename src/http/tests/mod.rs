@@ -51,6 +51,7 @@ async fn node() -> Node {
         checkpoint: CheckpointOptions::default(),
         auto_create: None,
         keep_alive: Duration::from_secs(15),
+        move_window: Duration::from_secs(1),
         connections: Connections::new(|| 0),
         fan_out: Handle::current(),
     };

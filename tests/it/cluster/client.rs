@@ -72,6 +72,8 @@ pub(crate) struct Member {
     pub(crate) role: String,
     pub(crate) state: String,
     pub(crate) lag: Option<u64>,
+    pub(crate) cores: u32,
+    pub(crate) connections: u64,
     pub(crate) client_url: String,
     pub(crate) peer_addr: String,
 }
