@@ -10,7 +10,8 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl cluster <COMMAND>              look at a cluster and change it
        repl backup <COMMAND>               save, check and restore all that a cluster has
        repl recover --force-new-cluster    go on with one node where the majority is lost
-       repl token <COMMAND>                make tokens and look at them";
+       repl token <COMMAND>                make tokens and look at them
+       repl dev                            a cluster on this machine, to try things out";
 
 const AFTER_HELP: &str = "\
 Settings:
@@ -30,7 +31,7 @@ Exit codes:
   2  the command line, a variable or the file can't be used as it is
   3  the cluster has removed this node; starting it again comes to the same";
 
-/// The settings that every command takes.
+/// Those that every command takes.
 const COMMON: [&str; 3] = ["admin_socket", "config", "data_dir"];
 
 /// The grammar of the command line.
@@ -45,6 +46,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::backup::command())
         .subcommand(super::recover::command())
         .subcommand(super::token::command())
+        .subcommand(super::dev::command())
         .disable_help_subcommand(true)
         .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
 }
@@ -61,6 +63,11 @@ pub(super) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static Sett
 /// The arguments of some settings, for a command that takes them.
 pub(super) fn arguments(fields: &[&str]) -> impl Iterator<Item = Arg> {
     SETTINGS.iter().filter(|setting| fields.contains(&setting.field)).map(argument)
+}
+
+/// The settings that every command takes.
+pub(super) fn common() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain([&CONFIG]).filter(|setting| COMMON.contains(&setting.field))
 }
 
 fn argument(setting: &'static Setting) -> Arg {

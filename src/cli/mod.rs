@@ -9,6 +9,7 @@ mod backup;
 mod banner;
 mod cluster;
 mod command;
+mod dev;
 mod ready_file;
 mod recover;
 mod report;
@@ -53,6 +54,7 @@ pub fn run(
         Some(("backup", matches)) => backup::run(matches, environment),
         Some(("recover", matches)) => recover::run(matches, environment),
         Some(("token", matches)) => token::run(matches, environment),
+        Some(("dev", matches)) => dev::run(matches),
         _ => serve::serve(&matches, environment).map(|()| String::new()),
     };
     match done {

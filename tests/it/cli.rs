@@ -1,7 +1,7 @@
 //! The program as its users start it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use repl::domain::NodeId;
 use repl::server::Started;
+use serde_json::json;
 
+use crate::cluster::Client;
 use crate::golden;
 
 /// Longer than any start or stop takes on a busy machine.
@@ -55,10 +57,15 @@ impl Running {
         text
     }
 
-    /// Sends a signal, and waits until the program has closed its output and ended.
-    fn stop(mut self, signal: &str) -> Option<i32> {
+    /// Sends a signal, and waits for the end.
+    fn stop(self, signal: &str) -> Option<i32> {
         let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+        self.ends()
+    }
+
+    /// Waits until the program has closed its output and ended.
+    fn ends(mut self) -> Option<i32> {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(_) => {}
@@ -205,4 +212,55 @@ fn the_first_lines_tell_what_to_try_next() {
     // What it was told is no address that others could use.
     let everywhere = Started { url: "http://127.0.0.1:7375".to_owned(), ..advertised };
     golden::check("banner-everywhere.txt", &repl::cli::banner(&everywhere));
+}
+
+/// The first of the ports of four development nodes, which are free at this moment.
+fn free_ports() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let free = |first: &u16| (0..4).all(|node| is_free(first + 10 * node) && is_free(first + 10 * node + 1));
+    (10_000..30_000).step_by(100).find(free).expect("eight free ports")
+}
+
+#[tokio::test]
+async fn a_cluster_for_development_is_killed_and_grows_by_keys() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let first = free_ports();
+    let url = |node: u16| format!("http://127.0.0.1:{}", first + 10 * (node - 1));
+    let port = first.to_string();
+    let mut command = repl(&["dev", "--nodes", "2", "--port", &port, "--", "--auto-create"]);
+    let mut cluster = Running::start(command.env("TMPDIR", temporary.path()).stdin(Stdio::piped()));
+    let mut keys = cluster.child.stdin.take().expect("a pipe");
+    let mut press = move |key: &str| keys.write_all(key.as_bytes()).expect("it reads");
+    cluster.read_until(&format!("node 2 serves at {}", url(2)));
+    press("a");
+    let text = cluster.read_until("node 3 votes");
+    assert!(text.contains(&format!("node 3 serves at {}", url(3))), "{text}");
+
+    let client = Client::new();
+    let mut messages = vec![client.publish(&url(3), "orders", json!(1)).await];
+    press("1");
+    let text = cluster.read_until("leads, in term");
+    assert!(text.contains("node 1 has ended: signal: 9") && !text.contains("node 1 leads"), "{text}");
+    messages.push(client.publish(&url(3), "orders", json!(2)).await);
+    press("1");
+    cluster.read_until(&format!("node 1 serves at {}", url(1)));
+    client.keeps(&url(1), "orders", &messages).await;
+    press("7");
+    cluster.read_until("there is no node 7");
+    press("q");
+    cluster.read_until("stopping");
+    assert_eq!(cluster.ends(), Some(0));
+    assert_eq!(fs::read_dir(temporary.path()).expect("a directory").count(), 0, "its data is gone");
+}
+
+#[test]
+fn a_cluster_for_development_that_can_not_start_says_why() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = repl(&["dev", "--port", &port]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8");
+    assert!(text.contains("is a broker running there already?") && text.contains("node 1 did not start"), "{text}");
+    let output = repl(&["dev", "--data-dir", "here"]).output().expect("it runs");
+    assert!(printed(output).contains("takes no --data-dir"));
 }
