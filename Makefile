@@ -52,7 +52,7 @@ client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScrip
 golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
 	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet
 
-# Each starts its own servers, on loopback, and takes less than a minute once it is built; `bench` takes some 20. See
+# Each starts its own servers, on loopback, and takes less than a minute once it is built; `bench` takes some 10. See
 # bench/README.md.
 BENCH = $(CARGO) build --release --locked --workspace --bins && ./target/release/repl-bench
 
