@@ -239,8 +239,13 @@ async fn a_cluster_for_development_is_killed_and_grows_by_keys() {
     let client = Client::new();
     let mut messages = vec![client.publish(&url(3), "orders", json!(1)).await];
     press("1");
-    let text = cluster.read_until("leads, in term");
+    let mut text = cluster.read_until("leads, in term");
     assert!(text.contains("node 1 has ended: signal: 9") && !text.contains("node 1 leads"), "{text}");
+    // What the others warn of in their logs is told, too, before the election or after it.
+    if !text.contains(": no connection: ") {
+        text = cluster.read_until(": no connection: ");
+    }
+    assert!(text.contains("node 2: no connection: ") || text.contains("node 3: no connection: "), "{text}");
     messages.push(client.publish(&url(3), "orders", json!(2)).await);
     press("1");
     cluster.read_until(&format!("node 1 serves at {}", url(1)));

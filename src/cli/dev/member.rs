@@ -127,9 +127,8 @@ fn worth_telling(line: &str) -> Option<String> {
     if !matches!(level, "WARN" | "ERROR") {
         return None;
     }
-    let fields = member(&entry, "fields");
-    let message = member(fields, "message").as_str().unwrap_or_default();
-    let error = member(fields, "error").as_str().map(|error| format!(": {error}")).unwrap_or_default();
+    let message = member(&entry, "message").as_str()?;
+    let error = member(&entry, "error").as_str().map(|error| format!(": {error}")).unwrap_or_default();
     Some(format!("{message}{error}"))
 }
 
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn of_a_log_what_somebody_should_know_is_told() {
-        let line = |level: &str| format!(r#"{{"level":"{level}","fields":{{"message":"no room","error":"28"}}}}"#);
+        let line = |level: &str| format!(r#"{{"level":"{level}","message":"no room","error":"28","target":"repl"}}"#);
         assert_eq!(worth_telling(&line("WARN")), Some("no room: 28".to_owned()));
         assert_eq!(worth_telling(&line("INFO")), None);
         assert_eq!(worth_telling("error: the port is taken"), Some("error: the port is taken".to_owned()));

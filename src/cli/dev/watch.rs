@@ -78,7 +78,8 @@ impl View {
     fn changes(&self, before: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         for (id, (votes, state)) in &self.nodes {
-            let (voted, was) = before.nodes.get(id).map_or((false, "up"), |(votes, state)| (*votes, state.as_str()));
+            // One that is new has yet to answer: that it is suspect says nothing.
+            let (voted, was) = before.nodes.get(id).map_or((false, state), |(votes, state)| (*votes, state));
             if *votes && !voted {
                 changes.push(format!("node {id} votes"));
             }
@@ -116,5 +117,7 @@ mod tests {
         assert_eq!(second.changes(&first), ["node 1 is down", "node 2 votes", "nobody leads"]);
         let third = view(Some(2), 2, ["follower", "leader"], ["up", "up"]);
         assert_eq!(third.changes(&second), ["node 1 is up", "node 2 leads, in term 2"]);
+        let new = view(None, 0, ["learner", "learner"], ["suspect", "suspect"]);
+        assert_eq!(new.changes(&View::default()), [""; 0]);
     }
 }
