@@ -20,15 +20,21 @@ async fn fails(cluster: &mut Cluster, node: usize, fsync: &Fsync) -> String {
     log
 }
 
-#[tokio::test]
-async fn a_node_whose_fsync_fails_stops_and_keeps_all_that_it_acknowledged() {
-    let mut cluster = Cluster::of(1).await;
-    let Some(fsync) = Fsync::new(&cluster.path("")) else { return };
-    let client = cluster.client.clone();
-    client.make(cluster.url(0), "orders").await;
+/// A cluster with a topic, whose first node has an fsync that can fail. `None` where there can be none.
+async fn cluster_of(nodes: usize) -> Option<(Cluster, Fsync)> {
+    let mut cluster = Cluster::of(nodes).await;
+    let fsync = Fsync::new(&cluster.path(""))?;
+    cluster.client.make(cluster.url(0), "orders").await;
     cluster.nodes[0].set_fsync(fsync.clone());
     assert_eq!(cluster.nodes[0].stop().await, Some(0));
     cluster.nodes[0].start().await;
+    Some((cluster, fsync))
+}
+
+#[tokio::test]
+async fn a_node_whose_fsync_fails_stops_and_keeps_all_that_it_acknowledged() {
+    let Some((mut cluster, fsync)) = cluster_of(1).await else { return };
+    let client = cluster.client.clone();
     let messages = client.publish_all(cluster.url(0), "orders", 0..10).await;
     let log = fails(&mut cluster, 0, &fsync).await;
     assert!(log.contains("can't sync") && log.contains(".seg") && log.contains("Input/output error"), "{log}");
@@ -40,13 +46,8 @@ async fn a_node_whose_fsync_fails_stops_and_keeps_all_that_it_acknowledged() {
 
 #[tokio::test]
 async fn the_others_write_on_when_the_fsync_of_their_leader_fails() {
-    let mut cluster = Cluster::of(3).await;
-    let Some(fsync) = Fsync::new(&cluster.path("")) else { return };
+    let Some((mut cluster, fsync)) = cluster_of(3).await else { return };
     let client = cluster.client.clone();
-    client.make(cluster.url(0), "orders").await;
-    cluster.nodes[0].set_fsync(fsync.clone());
-    assert_eq!(cluster.nodes[0].stop().await, Some(0));
-    cluster.nodes[0].start().await;
     let id = cluster.nodes[0].started().node.to_string();
     cluster.nodes[1].ordered(&["transfer-leader", &id]).await;
     assert_eq!(cluster.leader().await, 0);
