@@ -9,6 +9,8 @@
 //! - *One tree, one batch.* A commit is one sled batch, which a crash leaves whole or not at all. The batch of commit
 //!   *k*+1 never overwrites what *k* needs: sled reuses a part of its file only after the batch that made it free has
 //!   been written as a whole, and here that batch is synced before the next one begins.
+//! - *Reads only read.* sled tidies its tree up as it comes past, reading or writing. A commit has it do so at once, as a
+//!   batch of its own that is synced like the first, and no reader comes in between (`database.rs`).
 //! - *Synced.* Each commit ends with `sync_data` on sled's file, because sled's own flush is not durable
 //!   (`database.rs`).
 //! - *Small values.* Larger ones are split (`row.rs`), because sled never syncs what it does not keep in its file.
@@ -110,6 +112,15 @@ impl Store {
         Self::open_with(dir, Flush::AsSledDoes)
     }
 
+    /// A store that calls `synced` whenever its file has been synced: for the tests that cut the power in between.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_told(dir: &Path, synced: impl Fn() + Send + Sync + 'static) -> Result<Self, StoreError> {
+        Self::open_with(dir, Flush::Told(Box::new(synced)))
+    }
+
     fn open_with(dir: &Path, flush: Flush) -> Result<Self, StoreError> {
         let directory = Directory::open(dir)?;
         let (database, tally, number) = if let Some(number) = directory.newest()? {
@@ -170,7 +181,11 @@ impl Store {
         }
         batch.tally(tally);
         *writer = Writing::Failed;
-        self.inner.database.write().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
+        let mut database = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        database.apply(batch.clone())?;
+        database.sync()?;
+        database.settle(batch)?;
+        drop(database);
         self.database().sync()?;
         *writer = Writing::Open(tally);
         Ok(())
@@ -315,7 +330,8 @@ fn fill(dir: &Path, file: &Path) -> Result<(Database, Tally), StoreError> {
             tally.add(&key, batch.put(&key, &value, None)?);
         }
         batch.tally(tally);
-        database.apply(batch)?;
+        database.apply(batch.clone())?;
+        database.settle(batch)?;
     }
     database.sync()?;
     Ok((database, tally))

@@ -5,14 +5,15 @@
 //! journal has the disk write down everything else first.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::{fs, mem};
 
 use fastrand::Rng;
 use repl::storage::{Store, StoreError};
 
 use super::files::{self, DB, settled};
-use super::generations;
+use super::generations::{self, varied_changes};
 use crate::directory_in_memory;
 
 /// What sled writes and reuses as one.
@@ -43,30 +44,55 @@ impl Found {
             }
             Err(error) => unreachable!("{what}: {error}"),
         };
-        let found = generations::whole(&store).expect(what);
+        let found = generations::whole(&store, varied_changes).expect(what);
         let behind = newest.checked_sub(found).expect("no generation from the future");
         *self.behind.entry(behind).or_default() += 1;
-        generations::commit_up_to(&store, found + 2);
+        generations::commit_up_to(&store, found + 2, varied_changes);
         drop(store);
         let store = Store::open(crashed.path()).expect(what);
-        assert_eq!(generations::whole(&store), Ok(found + 2), "{what}");
+        assert_eq!(generations::whole(&store, varied_changes), Ok(found + 2), "{what}");
     }
 }
 
-/// Commits generation after generation, now and then in a store opened anew, and shows each to `crash`: its number, and
-/// sled's file as of the one before and as of this one.
-fn each_commit(dir: &Path, generations: u64, mut crash: impl FnMut(u64, &[u8], &[u8])) {
-    let mut store = Store::open(dir).expect("opens");
-    let mut before = settled(&dir.join(DB));
+/// sled's file as of every sync since it was last asked for.
+#[derive(Clone, Default)]
+struct Synced(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Synced {
+    fn open(&self, dir: &Path) -> Store {
+        let (synced, db) = (Arc::clone(&self.0), dir.join(DB));
+        let add = move || {
+            // While a store is being made its file has another name.
+            if db.exists() {
+                synced.lock().expect("not poisoned").push(settled(&db));
+            }
+        };
+        Store::open_told(dir, add).expect("opens")
+    }
+
+    fn take(&self) -> Vec<Vec<u8>> {
+        mem::take(&mut self.0.lock().expect("not poisoned"))
+    }
+}
+
+/// Commits generation after generation, now and then in a store opened anew, and shows to `crash` all between which the
+/// power may be cut: the generation, and sled's file as of one sync and as of the next.
+fn each_sync(dir: &Path, generations: u64, mut crash: impl FnMut(u64, &[u8], &[u8])) {
+    let synced = Synced::default();
+    let mut store = synced.open(dir);
+    let mut files = vec![settled(&dir.join(DB))];
     for generation in 1..=generations {
-        store.commit(generations::changes(generation)).expect("commits");
-        let after = settled(&dir.join(DB));
-        crash(generation, &before, &after);
-        before = after;
+        store.commit(varied_changes(generation)).expect("commits");
+        files.extend(synced.take());
+        assert!(files.len() > 1, "a commit is synced");
+        for pair in files.windows(2) {
+            crash(generation, &pair[0], &pair[1]);
+        }
+        files.drain(..files.len() - 1);
         if generation.is_multiple_of(7) {
             drop(store);
-            store = Store::open(dir).expect("opens again");
-            before = settled(&dir.join(DB));
+            store = synced.open(dir);
+            files = synced.take();
         }
     }
 }
@@ -111,7 +137,7 @@ fn a_power_cut_during_a_commit_leaves_that_commit_or_the_one_before() {
     let mut found = Found::default();
     let mut rng = Rng::with_seed(7);
     let dir = directory_in_memory();
-    each_commit(dir.path(), 40, |generation, before, after| {
+    each_sync(dir.path(), 40, |generation, before, after| {
         found.open(dir.path(), before, generation, "nothing written");
         for _ in 0..3 {
             found.open(dir.path(), &partly_written(&mut rng, before, after), generation, "partly written");
@@ -130,7 +156,7 @@ fn a_file_that_lost_bytes_anywhere_holds_a_whole_generation_or_is_said_to_be_dam
     let mut found = Found::default();
     let mut rng = Rng::with_seed(11);
     let dir = directory_in_memory();
-    each_commit(dir.path(), 20, |generation, _, whole| {
+    each_sync(dir.path(), 20, |generation, _, whole| {
         let at = rng.usize(..whole.len());
         let mut damaged = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
             let mut db = whole.to_vec();
@@ -153,12 +179,12 @@ fn a_damaged_store_is_set_aside_and_an_empty_one_takes_its_place() {
     let dir = directory_in_memory();
     let state = dir.path().join("state");
     for number in 1..=2 {
-        generations::commit_up_to(&Store::open(&state).expect("opens"), 3);
+        generations::commit_up_to(&Store::open(&state).expect("opens"), 3, varied_changes);
         fs::remove_file(state.join(DB)).expect("removes");
         assert!(matches!(Store::open(&state), Err(StoreError::Damaged { .. })));
         let aside = Store::set_aside(&state).expect("sets aside");
         assert_eq!(aside, dir.path().join(format!("state-damaged-{number}")));
-        assert_eq!(generations::whole(&Store::open(&state).expect("opens")), Ok(0));
+        assert_eq!(generations::whole(&Store::open(&state).expect("opens"), varied_changes), Ok(0));
     }
     assert_eq!(files::names(dir.path()), ["state", "state-damaged-1", "state-damaged-2"]);
 }

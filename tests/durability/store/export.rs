@@ -7,13 +7,13 @@ use repl::storage::{Change, Export, Store, StoreError};
 use tempfile::TempDir;
 
 use super::files::{self, rows};
-use super::generations::{self, commit_up_to};
+use super::generations::{self, changes, commit_up_to};
 use crate::directory_in_memory;
 
 /// A store that holds a generation.
 fn store(dir: &Path, generations: u64) -> Store {
     let store = Store::open(dir).expect("opens");
-    commit_up_to(&store, generations);
+    commit_up_to(&store, generations, changes);
     store
 }
 
@@ -30,19 +30,19 @@ fn what_is_exported_is_imported_and_replaces_everything() {
     let file = fs::read(&export.file).expect("reads");
     assert_eq!(export.bytes, file.len() as u64);
     assert!(file.ends_with(&export.digest));
-    assert_eq!(export.rows, generations::rows(30).len() as u64);
+    assert_eq!(export.rows, generations::rows(30, changes).len() as u64);
     assert_eq!(files::names(dir.path()), ["exported", "rows"]);
 
     let target = dir.path().join("target");
     let old = store(&target, 7);
     let new = old.import(&export.file).expect("imports");
-    assert_eq!(generations::whole(&new), Ok(30));
-    assert_eq!(generations::whole(&old), Ok(7), "who still reads the old rows reads on");
-    assert!(matches!(old.commit(generations::changes(8)), Err(StoreError::Replaced)));
+    assert_eq!(generations::whole(&new, changes), Ok(30));
+    assert_eq!(generations::whole(&old, changes), Ok(7), "who still reads the old rows reads on");
+    assert!(matches!(old.commit(changes(8)), Err(StoreError::Replaced)));
     assert!(matches!(old.import(&export.file), Err(StoreError::Replaced)));
-    commit_up_to(&new, 33);
+    commit_up_to(&new, 33, changes);
     drop((old, new));
-    assert_eq!(generations::whole(&Store::open(&target).expect("opens")), Ok(33));
+    assert_eq!(generations::whole(&Store::open(&target).expect("opens"), changes), Ok(33));
     assert_eq!(files::names(&target), ["lock", "state-2"]);
 }
 
@@ -89,9 +89,9 @@ fn a_file_with_any_byte_changed_cut_off_or_added_is_refused_and_changes_nothing(
         refused(&whole[..at], &format!("cut off at {at}"));
     }
     refused(&[&whole[..], b"\0"].concat(), "a byte added");
-    assert_eq!(generations::whole(&store), Ok(4));
+    assert_eq!(generations::whole(&store, changes), Ok(4));
     assert_eq!(files::names(&target), ["lock", "state-1"]);
-    commit_up_to(&store, 6);
+    commit_up_to(&store, 6, changes);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_import_that_stops_at_any_step_leaves_the_old_rows_or_the_new_ones() {
         files::copy(&before, crashed.path());
         prepare(crashed.path());
         let store = Store::open(crashed.path()).expect(what);
-        assert_eq!(generations::whole(&store), Ok(expected), "{what}");
+        assert_eq!(generations::whole(&store, changes), Ok(expected), "{what}");
         assert_eq!(files::names(crashed.path()), ["lock", if expected == 5 { "state-1" } else { "state-2" }], "{what}");
     };
     let new = after.join("state-2");

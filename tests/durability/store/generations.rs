@@ -19,6 +19,9 @@ const BULKY_ROWS: u64 = 160;
 
 const NUMBER: &[u8] = b"generation";
 
+/// What a generation changes.
+pub(crate) type Changes = fn(u64) -> Vec<Change>;
+
 /// What a store holds after a generation.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -28,7 +31,7 @@ pub(crate) struct Model {
 
 impl Model {
     /// Goes on to a later generation.
-    pub(crate) fn advance(&mut self, to: u64, changes: fn(u64) -> Vec<Change>) {
+    pub(crate) fn advance(&mut self, to: u64, changes: Changes) {
         for change in (self.generation + 1..=to).flat_map(changes) {
             match change {
                 Change::Put { key, value } => drop(self.rows.insert(key, value)),
@@ -40,7 +43,7 @@ impl Model {
 }
 
 /// Commits generations, from the one after that which the store holds, up to this one.
-pub(crate) fn commit_up_to(store: &Store, last: u64) {
+pub(crate) fn commit_up_to(store: &Store, last: u64, changes: Changes) {
     for generation in number(store) + 1..=last {
         store.commit(changes(generation)).expect("commits");
     }
@@ -50,9 +53,9 @@ pub(crate) fn commit_up_to(store: &Store, last: u64) {
 ///
 /// # Errors
 /// Its rows belong to no single generation.
-pub(crate) fn whole(store: &Store) -> Result<u64, String> {
+pub(crate) fn whole(store: &Store, changes: Changes) -> Result<u64, String> {
     let found = number(store);
-    let is_whole = files::rows(store) == rows(found);
+    let is_whole = files::rows(store) == rows(found, changes);
     is_whole.then_some(found).ok_or_else(|| format!("not all rows belong to generation {found}"))
 }
 
@@ -99,8 +102,16 @@ pub(crate) fn bulky_changes(generation: u64) -> Vec<Change> {
     changes
 }
 
+/// What generation `generation` changes if most are small and some move much.
+pub(crate) fn varied_changes(generation: u64) -> Vec<Change> {
+    let bits = mix(generation);
+    let mut changes = if bits.is_multiple_of(3) { bulky_changes(bits / 3) } else { changes(generation) };
+    changes.push(numbered(generation));
+    changes
+}
+
 /// What a store holds after generation `generation`.
-pub(crate) fn rows(generation: u64) -> Rows {
+pub(crate) fn rows(generation: u64, changes: Changes) -> Rows {
     let mut model = Model::default();
     model.advance(generation, changes);
     model.rows
