@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{Policy, Principal, Rights};
-use crate::domain::{Bearer, Pattern, PatternError, Timestamp};
+use crate::domain::{Bearer, JsonText, MemberData, Pattern, PatternError, Timestamp};
 
 /// In a pattern, what stands for the token's subject.
 const SUBJECT: &str = "{sub}";
@@ -51,6 +52,9 @@ pub enum ClaimError {
     /// A pattern asks for the subject, and there is none, or one that would be more than a part of a level.
     #[error("a pattern of the token says {SUBJECT}, and its `sub` is missing or holds `:` or `*`")]
     Subject,
+    /// What others should see of the subject is too large.
+    #[error("the token's `repl.data` is larger than {} bytes, or nested too deep", MemberData::LEN_BYTES_MAX)]
+    Data,
     /// A text is not a pattern.
     #[error("`{pattern}` in the token is not a pattern: {source}")]
     Pattern {
@@ -87,6 +91,9 @@ struct RightsClaim {
     manage: Vec<String>,
     #[serde(default)]
     admin: bool,
+    #[serde(default)]
+    presence: Vec<String>,
+    data: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +151,7 @@ impl Claims {
         }
         Ok(Principal {
             rights: self.repl.rights(self.sub.as_deref())?,
+            data: self.repl.data()?,
             bearer: Bearer {
                 subject: self.sub,
                 token: self.jti,
@@ -163,7 +171,14 @@ impl RightsClaim {
             subscribe: patterns(&self.subscribe)?,
             manage: patterns(&self.manage)?,
             admin: self.admin,
+            presence: patterns(&self.presence)?,
         })
+    }
+
+    fn data(&self) -> Result<Option<MemberData>, ClaimError> {
+        let Some(raw) = &self.data else { return Ok(None) };
+        let data = JsonText::from_raw(raw).ok().and_then(|data| MemberData::new(data).ok());
+        data.map(Some).ok_or(ClaimError::Data)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whoever sends a request.
 
 use super::Rights;
-use crate::domain::{Bearer, Timestamp};
+use crate::domain::{Bearer, MemberData, Timestamp};
 
 /// Whoever sends a request, as far as a token or a ticket tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,12 +12,14 @@ pub struct Principal {
     pub expires_at: Option<Timestamp>,
     /// What he may do.
     pub rights: Rights,
+    /// What others should see of him where he reads.
+    pub data: Option<MemberData>,
 }
 
 impl Principal {
     /// Nobody in particular: whoever shows nothing.
     #[must_use]
     pub fn anonymous(rights: Rights) -> Self {
-        Self { bearer: Bearer::default(), expires_at: None, rights }
+        Self { bearer: Bearer::default(), expires_at: None, rights, data: None }
     }
 }

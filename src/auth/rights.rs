@@ -1,6 +1,6 @@
 //! What somebody may do, as patterns over topic names.
 
-use crate::domain::{Pattern, Selection, TopicName};
+use crate::domain::{Pattern, Selection, TopicName, UserId};
 
 /// What can be done with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Rights {
     pub subscribe: Vec<Pattern>,
     /// Topics to create, change and delete.
     pub manage: Vec<Pattern>,
+    /// Users whose presence may be seen.
+    pub presence: Vec<Pattern>,
     /// To look at the cluster as its operators do, and to revoke. It is no right to any topic.
     pub admin: bool,
 }
@@ -48,11 +50,17 @@ impl Rights {
         [Action::Publish, Action::Subscribe, Action::Manage].iter().any(|action| self.allow(*action, topic))
     }
 
+    /// Whether it may be seen where a user is.
+    #[must_use]
+    pub fn see_user(&self, user: &UserId) -> bool {
+        self.presence.iter().any(|pattern| pattern.matches_user(user))
+    }
+
     /// Whether nothing at all may be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { publish, subscribe, manage, admin } = self;
-        publish.is_empty() && subscribe.is_empty() && manage.is_empty() && !admin
+        let Self { publish, subscribe, manage, presence, admin } = self;
+        publish.is_empty() && subscribe.is_empty() && manage.is_empty() && presence.is_empty() && !admin
     }
 
     /// What of a selection may be read: its topics, and of each pattern the part that is allowed.

@@ -4,11 +4,12 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::KeyError;
 use super::key::secret_bytes;
-use crate::domain::{Pattern, Timestamp};
+use crate::domain::{MemberData, Pattern, Timestamp};
 
 /// Why no token was made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -59,6 +60,10 @@ pub struct NewToken {
     pub subscribe: Vec<Pattern>,
     /// Patterns of topics to manage.
     pub manage: Vec<Pattern>,
+    /// Patterns of users whose presence may be seen.
+    pub presence: Vec<Pattern>,
+    /// What others see of the subject.
+    pub data: Option<MemberData>,
     /// Whether its bearer is an operator.
     pub admin: bool,
 }
@@ -86,6 +91,10 @@ struct Rights<'a> {
     subscribe: &'a [Pattern],
     #[serde(skip_serializing_if = "<[Pattern]>::is_empty")]
     manage: &'a [Pattern],
+    #[serde(skip_serializing_if = "<[Pattern]>::is_empty")]
+    presence: &'a [Pattern],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     admin: bool,
 }
@@ -116,7 +125,9 @@ impl SigningKey {
     /// # Errors
     /// The key can't sign.
     pub fn sign(&self, token: &NewToken) -> Result<String, SigningError> {
-        let NewToken { subject, token: id, audience, issuer, publish, subscribe, manage, admin, .. } = token;
+        let NewToken {
+            subject, token: id, audience, issuer, publish, subscribe, manage, presence, data, admin, ..
+        } = token;
         let payload = Payload {
             sub: subject.as_deref(),
             jti: id.as_deref(),
@@ -124,7 +135,14 @@ impl SigningKey {
             iss: issuer.as_deref(),
             iat: token.issued_at.as_millis() / 1_000,
             exp: token.expires_at.as_millis() / 1_000,
-            repl: Rights { publish, subscribe, manage, admin: *admin },
+            repl: Rights {
+                publish,
+                subscribe,
+                manage,
+                presence,
+                data: data.as_ref().map(MemberData::as_raw),
+                admin: *admin,
+            },
         };
         let header = Header { kid: token.key_id.clone(), ..Header::new(self.algorithm) };
         jsonwebtoken::encode(&header, &payload, &self.key).map_err(|_| SigningError::Unusable)

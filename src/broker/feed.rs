@@ -111,6 +111,12 @@ fn encode(event: &Event, epoch: Epoch, format: Format, out: &mut String) {
         Event::TopicDeleted { name, position } => {
             frame::control(&Control::Topic { topic: name, deleted: true }, Cursor { epoch, position: *position }, out);
         }
+        Event::Presence { topic, position, version, change } => {
+            frame::control(&Control::presence(topic, *version, change), Cursor { epoch, position: *position }, out);
+        }
+        Event::Status { user, position, version, since } => {
+            frame::control(&Control::status(user, *version, *since), Cursor { epoch, position: *position }, out);
+        }
     }
 }
 

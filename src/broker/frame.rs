@@ -8,8 +8,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::domain::{Cursor, Epoch, Message, TopicName};
+use crate::domain::{Cursor, Epoch, MemberData, Message, Timestamp, TopicName, UserId};
+use crate::state::{Member, Roster, RosterChange};
 
 /// A comment: keeps proxies from closing a quiet stream, and shows nothing to any client.
 pub const COMMENT: &str = ":\n";
@@ -59,6 +61,40 @@ pub enum Control<'a> {
         /// Always true.
         deleted: bool,
     },
+    /// `repl.presence`: who is there, of a topic that is watched.
+    Roster {
+        /// The topic.
+        topic: &'a TopicName,
+        /// Changes up to this one are contained.
+        version: u64,
+        /// All members.
+        members: Vec<MemberBody<'a>>,
+    },
+    /// `repl.presence`: who came and went, of a topic that is watched.
+    Presence {
+        /// The topic.
+        topic: &'a TopicName,
+        /// Rises with every change.
+        version: u64,
+        /// Who came.
+        joined: Vec<MemberBody<'a>>,
+        /// Who has other data.
+        updated: Vec<MemberBody<'a>>,
+        /// Who went.
+        left: &'a [UserId],
+    },
+    /// `repl.presence`: whether a user who is watched is there.
+    Status {
+        /// Who.
+        user: &'a UserId,
+        /// Rises with every change.
+        version: u64,
+        /// Whether he is.
+        online: bool,
+        /// Since when, if he is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
     /// `repl.auth`: whoever opened the stream may not read it any longer. It ends behind this.
     Auth {
         /// Why.
@@ -71,6 +107,22 @@ pub enum Control<'a> {
         /// How long this node waits before it closes the stream.
         within_ms: u64,
     },
+}
+
+/// A member of a topic, as others see him.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemberBody<'a> {
+    id: &'a UserId,
+    /// RFC 3339, in milliseconds.
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> From<&'a Member> for MemberBody<'a> {
+    fn from(Member { user, since, data }: &'a Member) -> Self {
+        Self { id: user, since: since.to_string(), data: data.as_ref().map(MemberData::as_raw) }
+    }
 }
 
 /// Why messages are missing from a stream.
@@ -97,13 +149,34 @@ pub enum AuthReason {
     Revoked,
 }
 
-impl Control<'_> {
+impl<'a> Control<'a> {
+    /// All members of a topic.
+    #[must_use]
+    pub fn roster(topic: &'a TopicName, roster: &'a Roster) -> Self {
+        Self::Roster { topic, version: roster.version, members: roster.members.iter().map(Into::into).collect() }
+    }
+
+    /// What has changed among the members of a topic.
+    #[must_use]
+    pub fn presence(topic: &'a TopicName, version: u64, change: &'a RosterChange) -> Self {
+        let bodies = |members: &'a [Member]| members.iter().map(Into::into).collect();
+        let RosterChange { joined, updated, left } = change;
+        Self::Presence { topic, version, joined: bodies(joined), updated: bodies(updated), left }
+    }
+
+    /// Whether a user is a member of some topic, and since when.
+    #[must_use]
+    pub fn status(user: &'a UserId, version: u64, since: Option<Timestamp>) -> Self {
+        Self::Status { user, version, online: since.is_some(), since: since.map(|since| since.to_string()) }
+    }
+
     const fn name(&self) -> &'static str {
         match self {
             Self::Gap { .. } => "repl.gap",
             Self::Ready { .. } => "repl.ready",
             Self::Cursor { .. } => "repl.cursor",
             Self::Topic { .. } => "repl.topic",
+            Self::Roster { .. } | Self::Presence { .. } | Self::Status { .. } => "repl.presence",
             Self::Auth { .. } => "repl.auth",
             Self::Move { .. } => "repl.move",
         }

@@ -1,5 +1,6 @@
 //! How far the broker's order has got, and who joins and leaves at which point of it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
@@ -145,11 +146,13 @@ impl Registry {
         let State { now, full, value } = &mut *state;
         let mut targets = Vec::new();
         for event in events {
-            let (name, position) = match event {
-                Event::TopicCreated { name, position } | Event::TopicDeleted { name, position } => (name, *position),
-                Event::Published(message) => (&message.topic, message.position),
+            let name = &match event {
+                Event::TopicCreated { name, .. } | Event::TopicDeleted { name, .. } => Cow::Borrowed(name),
+                Event::Published(message) => Cow::Borrowed(&message.topic),
+                Event::Presence { topic, .. } => Cow::Owned(topic.presence()),
+                Event::Status { user, .. } => Cow::Owned(TopicName::status_of(user)),
             };
-            *now = Start { tick: now.tick.next(), position };
+            *now = Start { tick: now.tick.next(), position: event.position() };
             let Start { tick, position } = *now;
             for readership in [&mut *full, &mut *value] {
                 let log = readership.find(name).cloned();
@@ -158,7 +161,7 @@ impl Registry {
                         readership.revive(name);
                         continue;
                     }
-                    Event::Published(_) => {}
+                    Event::Published(_) | Event::Presence { .. } | Event::Status { .. } => {}
                     Event::TopicDeleted { .. } => readership.forget(name),
                 }
                 targets.extend(log.map(|log| Target { log, tick, position, event }));

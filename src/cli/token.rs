@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use super::command;
 use crate::auth::{NewToken, Principal, SigningKey};
 use crate::config;
-use crate::domain::{Bearer, Pattern, Timestamp};
+use crate::domain::{Bearer, JsonText, MemberData, Pattern, Timestamp};
 use crate::server;
 
 const AFTER_HELP: &str = "\
@@ -41,6 +41,7 @@ pub(super) fn command() -> Command {
             .value_parser(|text: &str| Pattern::parse(text))
     };
     let life = |text: &str| config::duration(text).context("is not a time with its unit, such as 15m or 1h");
+    let data = |text: &str| anyhow::Ok(MemberData::new(JsonText::parse(text)?)?);
     Command::new("token")
         .about("Make tokens and look at them")
         .after_help(AFTER_HELP)
@@ -56,6 +57,8 @@ pub(super) fn command() -> Command {
                 .arg(patterns("publish", "Topics to publish to; {sub} stands for the subject"))
                 .arg(patterns("subscribe", "Topics to read"))
                 .arg(patterns("manage", "Topics to create, change and delete"))
+                .arg(patterns("presence", "Users of whom it may be seen where they are"))
+                .arg(text("data", "JSON", "What others see of the subject where it is present").value_parser(data))
                 .arg(
                     Arg::new("admin")
                         .long("admin")
@@ -113,6 +116,8 @@ fn create(matches: &ArgMatches) -> anyhow::Result<String> {
         publish: patterns("publish"),
         subscribe: patterns("subscribe"),
         manage: patterns("manage"),
+        presence: patterns("presence"),
+        data: matches.get_one::<MemberData>("data").cloned(),
         admin: matches.get_flag("admin"),
     })?;
     Ok(token + "\n")
@@ -132,7 +137,7 @@ fn verify(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString,
 }
 
 fn describe(principal: &Principal) -> String {
-    let Principal { bearer: Bearer { subject, token, issued_at, ticket: _ }, expires_at, rights } = principal;
+    let Principal { bearer: Bearer { subject, token, issued_at, ticket: _ }, expires_at, rights, data } = principal;
     let mut text = "accepted\n".to_owned();
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -147,6 +152,8 @@ fn describe(principal: &Principal) -> String {
     line("publish", patterns(&rights.publish));
     line("subscribe", patterns(&rights.subscribe));
     line("manage", patterns(&rights.manage));
+    line("presence", patterns(&rights.presence));
+    line("data", data.as_ref().map(|data| data.as_str().to_owned()));
     line("admin", rights.admin.then(|| "yes".to_owned()));
     text
 }

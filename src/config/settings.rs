@@ -102,6 +102,11 @@ settings! {
         max_bytes: Size = Value("16MiB");
         /// How long a topic keeps a message unless it says otherwise.
         max_age: Duration = Value("1d"), from "1s";
+        /// Topics that have presence when they are created, unless their creator says otherwise, as patterns: the cluster knows who reads
+        /// them.
+        presence: Vec<Pattern> = Unset("none");
+        /// How long a reader who is gone, or whose node is, counts as present.
+        presence_grace: Duration = Value("10s"), from "100ms";
         /// How long an idempotency key is remembered.
         key_max_age: Duration = Value("10m"), from "1s";
         /// How many idempotency keys are remembered for each topic.

@@ -163,7 +163,7 @@ mod tests {
     use super::super::suite;
     use super::super::types::{Proposal, RaftEntry};
     use super::*;
-    use crate::domain::{Headers, JsonText, NewMessage, Retention, Timestamp, TopicName};
+    use crate::domain::{Headers, JsonText, NewMessage, Timestamp, TopicName, TopicSettings};
     use crate::state::{Command, Entry, KeyWindow};
 
     const OPTIONS: CheckpointOptions =
@@ -188,7 +188,7 @@ mod tests {
             let value = JsonText::parse(&format!("\"{}\"", "x".repeat(1_000))).expect("JSON");
             let message = NewMessage::new(value, Headers::default(), None, None);
             let topic = TopicName::parse("orders").expect("a name");
-            let publish = Command::Publish { topic, messages: vec![message], create: Some(Retention::default()) };
+            let publish = Command::Publish { topic, messages: vec![message], create: Some(TopicSettings::default()) };
             let entry = Entry::join(Timestamp::from_millis(self.next), KeyWindow::default(), &[publish.encode()]);
             let entry = RaftEntry::new(log_id, EntryPayload::Normal(Proposal(entry)));
             let applied = self.machine.apply(stream::iter([Ok((entry, None))]));

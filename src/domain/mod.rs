@@ -13,6 +13,8 @@ mod retention;
 mod selection;
 mod timestamp;
 mod topic_name;
+mod topic_settings;
+mod user_id;
 
 pub use bearer::{Bearer, Revoked, TicketId};
 pub use cursor::{Cursor, CursorError, Epoch};
@@ -27,3 +29,5 @@ pub use retention::{Retention, RetentionChange};
 pub use selection::Selection;
 pub use timestamp::{Timestamp, TimestampError};
 pub use topic_name::{TopicName, TopicNameError};
+pub use topic_settings::{SettingsChange, TopicSettings};
+pub use user_id::{MemberData, MemberDataError, UserId, UserIdError};

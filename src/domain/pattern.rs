@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{TopicName, TopicNameError};
+use super::{TopicName, TopicNameError, UserId};
 
 /// A pattern over topic names. `*` stands for exactly one level, a final `**` for one or more; every other level stands
 /// for itself. Both stand for whole levels only. Matching is linear in the name.
@@ -57,8 +57,18 @@ impl Pattern {
     /// Whether the pattern stands for this name.
     #[must_use]
     pub fn matches(&self, name: &TopicName) -> bool {
+        !name.is_internal() && self.stands_for(name.as_str())
+    }
+
+    /// Whether the pattern, as one over users, stands for this one.
+    #[must_use]
+    pub fn matches_user(&self, user: &UserId) -> bool {
+        self.stands_for(user.as_str())
+    }
+
+    fn stands_for(&self, text: &str) -> bool {
         let mut wanted = self.0.split(':');
-        let mut found = name.levels();
+        let mut found = text.split(':');
         loop {
             match (wanted.next(), found.next()) {
                 (Some("**"), Some(_)) | (None, None) => return true,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::UserId;
+
 /// A topic name: 1 to 255 bytes of UTF-8 without control characters, not `.`, `..` or `*`, not starting with
 /// `repl.` or `$`. `:` separates levels (`comments:42`). Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +61,21 @@ impl TopicName {
             return Err(TopicNameError::Dots);
         }
         Ok(Self(text.into()))
+    }
+
+    /// A name that no topic has: under it the broker keeps the changes of who is present in this topic.
+    pub(crate) fn presence(&self) -> Self {
+        Self(format!("$presence:{self}").into())
+    }
+
+    /// A name that no topic has: under it the broker keeps when this user comes and goes.
+    pub(crate) fn status_of(user: &UserId) -> Self {
+        Self(format!("$user:{user}").into())
+    }
+
+    /// Whether it is one of the broker's own names, which no text can be parsed to.
+    pub(super) fn is_internal(&self) -> bool {
+        self.0.starts_with('$')
     }
 
     /// The name as text.

@@ -18,10 +18,10 @@ use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
-use super::{App, Code, Problem, origin, path, stream};
+use super::{App, Code, Problem, origin, path, query, stream};
 use crate::auth::{Action, Authority, Principal, Refused, Rights};
-use crate::domain::{Bearer, Selection, TicketId, Timestamp, TopicName};
-use crate::node::Lease;
+use crate::domain::{Bearer, MemberData, Pattern, Selection, TicketId, Timestamp, TopicName, UserId};
+use crate::node::{Lease, Reader, Watched};
 use crate::state::{Refusal, Ticket};
 
 /// A token for pages that use a bare `EventSource`, which sends no headers. Browsers keep the promise of its prefix: it
@@ -82,11 +82,12 @@ impl Caller {
         if expires_at <= Timestamp::now() {
             return Err(bad_ticket().into());
         }
-        let Ticket { bearer, subscribe } = ticket;
+        let Ticket { bearer, subscribe, presence, data } = ticket;
         Ok(Self::Proven(Arc::new(Principal {
             bearer: Bearer { ticket: Some(id), ..bearer },
             expires_at: Some(expires_at),
-            rights: Rights { subscribe, ..Rights::default() },
+            rights: Rights { subscribe, presence, ..Rights::default() },
+            data,
         })))
     }
 
@@ -128,6 +129,53 @@ impl Caller {
                         self.refuse("Nothing that this pattern stands for can be read").with("match", pattern.as_str())
                     }
                 })
+            }
+        }
+    }
+
+    /// Whether the caller may know of these topics' members and these users. Of a topic that he may read, and of himself,
+    /// everybody may.
+    pub(super) fn check_watched(&self, watched: &Watched) -> Result<(), Problem> {
+        self.readable(Selection { topics: watched.topics.clone(), ..Selection::default() })?;
+        watched.users.iter().try_for_each(|user| self.check_user(user))
+    }
+
+    /// Whether the caller may know where a user is.
+    pub(super) fn check_user(&self, user: &UserId) -> Result<(), Problem> {
+        let is_himself = |principal: &Principal| principal.bearer.subject.as_deref() == Some(user.as_str());
+        let may_see = |principal: &Principal| principal.rights.see_user(user) || is_himself(principal);
+        self.require(may_see, "Where this user is can't be seen")
+    }
+
+    /// Whether the caller sees what operators see.
+    pub(super) fn is_operator(&self) -> bool {
+        match self {
+            Self::Trusted => true,
+            Self::Anonymous(principal) | Self::Proven(principal) => principal.rights.admin,
+        }
+    }
+
+    /// Who reads a stream of the caller, if that is somebody. Where nobody is asked who he is, he may say so.
+    pub(super) fn reader(&self, name: Option<UserId>) -> Result<Option<Reader>, Problem> {
+        match self {
+            Self::Trusted => Ok(name.map(|user| Reader { user, data: None })),
+            Self::Anonymous(_) | Self::Proven(_) if name.is_some() => {
+                Err(query::invalid("as", "tokens tell here who somebody is; leave it out"))
+            }
+            Self::Anonymous(_) => Ok(None),
+            Self::Proven(principal) => {
+                let subject = principal.bearer.subject.as_deref().map(UserId::parse).transpose()?;
+                Ok(subject.map(|user| Reader { user, data: principal.data.clone() }))
+            }
+        }
+    }
+
+    /// What a ticket of the caller shows of him, and whom its holder may see.
+    pub(super) fn shown(&self) -> (Option<MemberData>, Vec<Pattern>) {
+        match self {
+            Self::Trusted => (None, vec![Pattern::parse("**").expect("a pattern")]),
+            Self::Anonymous(principal) | Self::Proven(principal) => {
+                (principal.data.clone(), principal.rights.presence.clone())
             }
         }
     }
@@ -174,6 +222,9 @@ impl Caller {
     }
 }
 
+/// The right to read.
+pub(super) const READ: Action = Action::Subscribe;
+
 /// What a topic is wanted for.
 pub(super) trait Purpose {
     /// The right that it needs; without one, any will do.
@@ -217,6 +268,20 @@ impl<For: Purpose> FromRequestParts<Arc<App>> for Topic<For> {
         let name = path::topic(parts).await?;
         Caller::from_request_parts(parts, app).await?.check(For::ACTION, &name)?;
         Ok(Self { name, purpose: PhantomData })
+    }
+}
+
+/// The `{user}` of a path, of whom the caller may know where he is.
+#[derive(Debug)]
+pub(super) struct User(pub(super) UserId);
+
+impl FromRequestParts<Arc<App>> for User {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
+        let user = path::user(parts).await?;
+        Caller::from_request_parts(parts, app).await?.check_user(&user)?;
+        Ok(Self(user))
     }
 }
 

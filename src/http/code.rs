@@ -53,6 +53,8 @@ catalogue! {
     InvalidTopicName: BAD_REQUEST, "invalid-topic-name", "Not a topic name";
     /// A text breaks the rules of patterns.
     InvalidPattern: BAD_REQUEST, "invalid-pattern", "Not a pattern over topic names";
+    /// A text can't be a user.
+    InvalidUser: BAD_REQUEST, "invalid-user", "Not a user";
     /// A text is neither a cursor nor another place where reading may start.
     InvalidCursor: BAD_REQUEST, "invalid-cursor", "Not a cursor";
     /// An idempotency key breaks its rules, or was given twice.
@@ -81,6 +83,8 @@ catalogue! {
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body took too long";
     /// The topic exists with other settings.
     TopicExists: CONFLICT, "topic-exists", "The topic exists with other settings";
+    /// The topic has no presence.
+    PresenceOff: CONFLICT, "presence-off", "The topic has no presence";
     /// The node is the only one that votes.
     LastVoter: CONFLICT, "last-voter", "The node is the only voter";
     /// Fewer than a majority of the voters would answer.

@@ -28,6 +28,7 @@ mod network;
 mod openapi;
 mod origin;
 mod path;
+mod presence;
 mod problem;
 mod publish;
 mod publish_rate;
@@ -64,7 +65,6 @@ pub use self::publish_rate::PublishRates;
 pub use self::serve::{Limits, serve};
 pub use self::starting::Front;
 use crate::auth::Authority;
-use crate::domain::Retention;
 use crate::node::Node;
 
 /// The cursor that an `EventSource` sends when it comes back.
@@ -94,8 +94,6 @@ pub struct Options {
     pub cors_origins: Vec<Origin>,
     /// Who may do what; without it everybody everything.
     pub auth: Option<Arc<Authority>>,
-    /// What a topic keeps unless its creator says otherwise.
-    pub default_retention: Retention,
     /// The largest message, as the bytes of its JSON with value, headers and type.
     pub message_bytes_max: usize,
     /// How fast one publisher may publish.
@@ -110,7 +108,6 @@ impl Default for Options {
             loopback_only: true,
             cors_origins: Vec::new(),
             auth: None,
-            default_retention: Retention::default(),
             message_bytes_max: 64 * 1024,
             publish_rates: PublishRates::default(),
             // Longer than an election, so that a write that meets one usually outlives it.
@@ -127,12 +124,14 @@ impl App {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 13] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 15] {
     [
         ("/topics", get(topics::list).post(topics::create)),
         ("/topics/{topic}", get(topics::get).post(publish::publish).patch(topics::change).delete(topics::delete)),
         ("/topics/{topic}/messages", get(history::page)),
+        ("/topics/{topic}/presence", get(presence::of_topic)),
         ("/topics/{topic}/sse", get(stream::one)),
+        ("/users/{user}/presence", get(presence::of_user)),
         ("/sse", get(stream::many)),
         ("/tickets", post(tickets::create)),
         ("/revocations", post(revocations::create)),

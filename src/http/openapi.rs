@@ -20,7 +20,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use super::access::{COOKIE_NAME, TICKET};
 use super::body::JSON;
 use super::problem::PROBLEM_JSON;
-use super::{Code, cluster, health, history, metrics, publish, revocations, stream, tickets, topics};
+use super::{Code, cluster, health, history, metrics, presence, publish, revocations, stream, tickets, topics};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -36,6 +36,8 @@ use super::{Code, cluster, health, history, metrics, publish, revocations, strea
         topics::delete,
         publish::publish,
         history::page,
+        presence::of_topic,
+        presence::of_user,
         stream::one,
         stream::many,
         tickets::create,
@@ -75,8 +77,13 @@ fn problems(operation: &str) -> Option<Vec<Code>> {
         "deleteTopic" => [TOPIC, WRITE].concat(),
         "publish" => [TOPIC, BODY, WRITE, &[Code::InvalidKey, Code::KeyReused, Code::PublishRate]].concat(),
         "readMessages" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor, Code::ForeignCursor]].concat(),
-        "streamTopic" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor]].concat(),
-        "stream" => vec![Code::InvalidTopicName, Code::InvalidPattern, Code::InvalidQuery, Code::InvalidCursor],
+        "listMembers" => [TOPIC, &[Code::InvalidQuery, Code::InvalidUser, Code::PresenceOff]].concat(),
+        "getUserPresence" => vec![Code::InvalidUser],
+        "streamTopic" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor, Code::InvalidUser]].concat(),
+        "stream" => {
+            let names = [Code::InvalidTopicName, Code::InvalidPattern, Code::InvalidUser];
+            [&names[..], &[Code::InvalidQuery, Code::InvalidCursor]].concat()
+        }
         "createTicket" => {
             let own = [Code::InvalidTopicName, Code::InvalidPattern, Code::TicketsFull];
             [BODY, WRITE, &own].concat()

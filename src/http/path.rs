@@ -1,4 +1,4 @@
-//! The topic in a path.
+//! The topic or the user in a path.
 
 use axum::extract::{FromRequestParts as _, RawPathParams};
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Code, Problem};
-use crate::domain::TopicName;
+use crate::domain::{TopicName, UserId};
 
 /// A topic name: 1 to 255 bytes of UTF-8 without control characters, not `.`, `..` or `*`, not starting with `repl.` or `$`.
 #[derive(Debug, ToSchema)]
@@ -21,6 +21,25 @@ pub(super) struct NameText(String);
 pub(super) struct TopicPath {
     /// The topic's name, percent-encoded once.
     topic: NameText,
+}
+
+/// The path of a route of one user.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "a description of what `user` reads")]
+pub(super) struct UserPath {
+    /// The user: the `sub` of tokens, percent-encoded once.
+    #[param(min_length = 1, max_length = 255)]
+    user: String,
+}
+
+/// The `{user}` of a path, percent-decoded exactly once.
+pub(super) async fn user(parts: &mut Parts) -> Result<UserId, Problem> {
+    let params = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| Problem::new(Code::InvalidUser, "Percent-encode the user as UTF-8."))?;
+    let (_, user) = params.iter().next().expect("only routes with a user ask for it");
+    Ok(UserId::parse(user)?)
 }
 
 /// The `{topic}` of a path, percent-decoded exactly once: `%2F` is part of the name, `%252F` is the name `%2F`.

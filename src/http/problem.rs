@@ -15,6 +15,7 @@ use super::topics::RetentionBody;
 use crate::auth::TokenError;
 use crate::domain::{
     CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, PatternError, TopicNameError,
+    UserIdError,
 };
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, VOTERS_MAX, WriteError};
 use crate::state::Refusal;
@@ -78,6 +79,14 @@ impl Problem {
         Self::new(
             Code::TopicNotFound,
             "There is no topic of this name. `POST /topics` creates one; with `--auto-create` a publish does.",
+        )
+    }
+
+    /// Nobody is present in a topic that is not asked who reads it.
+    pub fn presence_off() -> Self {
+        Self::new(
+            Code::PresenceOff,
+            "Nobody keeps who reads this topic. Turn it on with `PATCH /topics/{topic}` and `{\"presence\":true}`.",
         )
     }
 
@@ -231,9 +240,15 @@ impl From<Refusal> for Problem {
             Refusal::TopicNotFound => Self::topic_not_found(),
             Refusal::TopicExists { existing } => Self::new(
                 Code::TopicExists,
-                "Take the topic as it is, or change its retention with `PATCH /topics/{topic}`.",
+                "Take the topic as it is, or change its settings with `PATCH /topics/{topic}`.",
             )
-            .with("existing", serde_json::json!({ "retention": RetentionBody::from(existing) })),
+            .with(
+                "existing",
+                serde_json::json!({
+                    "retention": RetentionBody::from(existing.retention),
+                    "presence": existing.presence,
+                }),
+            ),
             Refusal::TicketsFull => Self::new(
                 Code::TicketsFull,
                 "There are as many tickets as the cluster keeps. Try again later: they expire.",
@@ -276,6 +291,12 @@ impl From<TokenError> for Problem {
 impl From<TopicNameError> for Problem {
     fn from(error: TopicNameError) -> Self {
         Self::new(Code::InvalidTopicName, sentence(&error))
+    }
+}
+
+impl From<UserIdError> for Problem {
+    fn from(error: UserIdError) -> Self {
+        Self::new(Code::InvalidUser, sentence(&error))
     }
 }
 

@@ -29,8 +29,8 @@ use super::query::{self, FromParameters, Parameters, QueryString};
 use super::start::{self, LastEventId};
 use super::{App, Code, Problem};
 use crate::broker::{Chunk, Format, frame};
-use crate::domain::{Pattern, Selection, TopicName};
-use crate::node::{NotServing, Start, Stream, StreamRequest};
+use crate::domain::{Pattern, Selection, TopicName, UserId};
+use crate::node::{NotServing, Start, Stream, StreamRequest, Watched};
 
 /// Topics and patterns of one stream, together. A published message is matched against each of them.
 const SELECTED_MAX: usize = 256;
@@ -63,6 +63,9 @@ pub(super) struct StreamQuery {
     /// `message`: whole messages; `value`: only their values.
     #[param(value_type = String, required = false, default = "message", pattern = "^(message|value)$")]
     format: Format,
+    /// Who reads the stream, where nobody is asked for a token: a member of the topics that it names, if they have presence.
+    #[param(value_type = Option<String>, rename = "as", min_length = 1, max_length = 255)]
+    reader: Option<UserId>,
     /// What `POST /tickets` has made, for an `EventSource` that can send no token.
     #[expect(dead_code, reason = "a description: it has let the caller in")]
     ticket: Option<String>,
@@ -78,6 +81,12 @@ pub(super) struct SelectionQuery {
     /// A pattern over topic names: `*` is one level, a final `**` all the rest. Repeat it for more.
     #[param(value_type = Option<Vec<String>>, rename = "match", style = Form, explode)]
     patterns: Vec<Pattern>,
+    /// A topic of which to tell the members, as they come and go. Repeat it for more.
+    #[param(value_type = Option<Vec<String>>, rename = "presence", style = Form, explode)]
+    presence: Vec<TopicName>,
+    /// A user of whom to tell whether he is there. Repeat it for more.
+    #[param(value_type = Option<Vec<String>>, rename = "user", style = Form, explode)]
+    users: Vec<UserId>,
 }
 
 impl FromParameters for StreamQuery {
@@ -93,18 +102,23 @@ impl FromParameters for StreamQuery {
             Some(_) => return Err(query::invalid("format", "`message` or `value`")),
         };
         let tail = tail.and_then(|tail| u64::try_from(tail).ok());
+        let reader = parameters.one("as")?.map(|user| UserId::parse(&user)).transpose()?;
         let ticket = parameters.one(access::TICKET)?;
-        Ok(Self { after: after.unwrap_or(Start::Now), tail, format, ticket })
+        Ok(Self { after: after.unwrap_or(Start::Now), tail, format, reader, ticket })
     }
 }
 
 impl FromParameters for SelectionQuery {
     fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
         let (topics, patterns) = (parameters.all("topic"), parameters.all("match"));
-        match topics.len() + patterns.len() {
-            0 => return Err(Problem::new(Code::InvalidQuery, "Name at least one `topic` or `match`.")),
+        let (presence, users) = (parameters.all("presence"), parameters.all("user"));
+        match topics.len() + patterns.len() + presence.len() + users.len() {
+            0 => {
+                let detail = "Name at least one `topic`, `match`, `presence` or `user`.";
+                return Err(Problem::new(Code::InvalidQuery, detail));
+            }
             selected if selected > SELECTED_MAX => {
-                let expected = format!("at most {SELECTED_MAX} of `topic` and `match` together");
+                let expected = format!("at most {SELECTED_MAX} of `topic`, `match`, `presence` and `user` together");
                 return Err(query::invalid("topic", &expected));
             }
             _ => {}
@@ -112,6 +126,8 @@ impl FromParameters for SelectionQuery {
         Ok(Self {
             topics: topics.iter().map(|name| TopicName::parse(name)).collect::<Result<_, _>>()?,
             patterns: patterns.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_, _>>()?,
+            presence: presence.iter().map(|name| TopicName::parse(name)).collect::<Result<_, _>>()?,
+            users: users.iter().map(|user| UserId::parse(user)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -131,7 +147,8 @@ pub(super) async fn one(
     QueryString(query): QueryString<StreamQuery>,
     resume: LastEventId,
 ) -> Result<Response, Problem> {
-    let stream = app.node.stream(query.request(Selection::topic(topic.clone()), &resume, &caller));
+    let request = query.request(Selection::topic(topic.clone()), Watched::default(), &resume, &caller)?;
+    let stream = app.node.stream(request);
     if stream.is_ok() {
         // An `EventSource` takes a 404 for the last word, so this node's own may not be enough.
         match app.node.has_topic(&topic).await {
@@ -158,21 +175,30 @@ pub(super) async fn many(
     QueryString((selection, query)): QueryString<(SelectionQuery, StreamQuery)>,
     resume: LastEventId,
 ) -> Result<Response, Problem> {
-    let SelectionQuery { topics, patterns } = selection;
+    let SelectionQuery { topics, patterns, presence, users } = selection;
+    let watched = Watched { topics: presence.into_iter().collect(), users: users.into_iter().collect() };
+    caller.check_watched(&watched)?;
     let selection = Selection { topics: topics.into_iter().collect(), patterns: patterns.into_iter().collect() };
     let selection = caller.readable(selection)?;
     if selection.topics.len() + selection.patterns.len() > SELECTED_MAX {
         return Err(query::invalid("match", "with the patterns of the token it stands for too many; narrow it"));
     }
-    Ok(answer(&app, app.node.stream(query.request(selection, &resume, &caller))))
+    Ok(answer(&app, app.node.stream(query.request(selection, watched, &resume, &caller)?)))
 }
 
 impl StreamQuery {
     /// A stream that resumes has had its tail, and an `EventSource` asks for the same URL again.
-    fn request(self, selection: Selection, resume: &LastEventId, caller: &Caller) -> StreamRequest {
+    fn request(
+        self,
+        selection: Selection,
+        watched: Watched,
+        resume: &LastEventId,
+        caller: &Caller,
+    ) -> Result<StreamRequest, Problem> {
         let start = resume.0.map_or(self.after, Start::Cursor);
         let tail = self.tail.filter(|_| !matches!(start, Start::Cursor(_)));
-        StreamRequest { selection, format: self.format, start, tail, lease: caller.lease() }
+        let (lease, reader) = (caller.lease(), caller.reader(self.reader)?);
+        Ok(StreamRequest { selection, format: self.format, start, tail, lease, reader, watched })
     }
 }
 
@@ -262,10 +288,13 @@ mod tests {
 
     #[test]
     fn a_cursor_outranks_the_query_and_its_tail() {
-        let query = |after| StreamQuery { after, tail: Some(5), format: Format::Full, ticket: None };
+        let query = |after| StreamQuery { after, tail: Some(5), format: Format::Full, reader: None, ticket: None };
         let cursor = Cursor::parse("00000000-7").expect("a cursor");
-        let request =
-            |after, resume| query(after).request(Selection::default(), &LastEventId(resume), &Caller::Trusted);
+        let request = |after, resume| {
+            let (selection, watched) = (Selection::default(), Watched::default());
+            let request = query(after).request(selection, watched, &LastEventId(resume), &Caller::Trusted);
+            request.expect("nobody is asked who he is")
+        };
 
         assert_eq!((request(Start::Now, None).start, request(Start::Now, None).tail), (Start::Now, Some(5)));
         let resumed = request(Start::Now, Some(cursor));

@@ -72,7 +72,8 @@ pub(super) async fn create(
     let expires_at = end.min(Timestamp::now().plus(Duration::from_secs(life_seconds)));
 
     let text = random_text()?;
-    let ticket = Ticket { bearer, subscribe };
+    let (data, presence) = caller.shown();
+    let ticket = Ticket { bearer, subscribe, presence, data };
     app.node.create_ticket(TicketId::of(&text), ticket, expires_at, app.write_deadline()).await?;
     Ok((StatusCode::CREATED, Json(TicketBody { ticket: text, expires_at: expires_at.to_string() })))
 }

@@ -16,7 +16,7 @@ use super::body::{Json, Object};
 use super::path::{self, NameText, TopicPath};
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{App, Problem};
-use crate::domain::{Retention, RetentionChange, TopicName};
+use crate::domain::{Retention, RetentionChange, SettingsChange, TopicName, TopicSettings};
 use crate::node::{Created, TopicView};
 use crate::state::TopicInfo;
 
@@ -49,6 +49,8 @@ pub(super) struct NewTopic {
     /// Bounds that are left out take the node's defaults.
     #[schema(value_type = Option<RetentionBody>)]
     retention: Option<Object<RetentionBody>>,
+    /// Whether the cluster knows who reads it. Left out: as the node says.
+    presence: Option<bool>,
 }
 
 /// Changes to a topic.
@@ -56,8 +58,10 @@ pub(super) struct NewTopic {
 #[serde(deny_unknown_fields)]
 pub(super) struct TopicChange {
     /// Bounds that are left out stay as they are.
-    #[schema(value_type = RetentionBody)]
-    retention: Object<RetentionBody>,
+    #[schema(value_type = Option<RetentionBody>)]
+    retention: Option<Object<RetentionBody>>,
+    /// Whether the cluster knows who reads it.
+    presence: Option<bool>,
 }
 
 /// A topic.
@@ -79,6 +83,8 @@ pub(super) struct TopicBody {
     subscribers: usize,
     /// What it keeps.
     retention: RetentionBody,
+    /// Whether the cluster knows who reads it.
+    presence: bool,
     /// RFC 3339, in milliseconds.
     #[schema(format = DateTime)]
     created_at: String,
@@ -152,9 +158,8 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let name = TopicName::parse(&topic.name)?;
     caller.check_creation(&name)?;
-    let retention: RetentionChange = topic.retention.map(|Object(retention)| retention.into()).unwrap_or_default();
-    let default = app.options.default_retention;
-    Ok(match app.node.create_topic(name, retention, default, app.write_deadline()).await? {
+    let settings = settings_change(topic.retention, topic.presence);
+    Ok(match app.node.create_topic(name, settings, app.write_deadline()).await? {
         Created::New(topic) => {
             let location = [(LOCATION, path::of_topic(&topic.name))];
             (StatusCode::CREATED, location, Json(app.describe(topic))).into_response()
@@ -175,7 +180,7 @@ pub(super) async fn get(
     Ok(Json(topic.into()))
 }
 
-/// Change a topic's retention
+/// Change a topic's settings
 ///
 /// After a 504 it may have been changed: look at it before you repeat the request.
 #[utoipa::path(patch, path = "/topics/{topic}", operation_id = "changeTopic", tag = "topics",
@@ -186,7 +191,8 @@ pub(super) async fn change(
     topic: Topic<access::Manage>,
     Json(change): Json<TopicChange>,
 ) -> Result<Json<TopicBody>, Problem> {
-    let topic = app.node.change_retention(topic.name, change.retention.0.into(), app.write_deadline()).await?;
+    let change = settings_change(change.retention, change.presence);
+    let topic = app.node.change_topic(topic.name, change, app.write_deadline()).await?;
     Ok(Json(app.describe(topic)))
 }
 
@@ -225,8 +231,14 @@ impl App {
     }
 }
 
+fn settings_change(retention: Option<Object<RetentionBody>>, presence: Option<bool>) -> SettingsChange {
+    let retention = retention.map(|Object(retention)| retention.into()).unwrap_or_default();
+    SettingsChange { retention, presence }
+}
+
 impl From<TopicView> for TopicBody {
     fn from(TopicView { info, subscribers }: TopicView) -> Self {
+        let TopicSettings { retention, presence } = info.settings;
         Self {
             name: info.name.into(),
             messages: info.messages,
@@ -234,7 +246,8 @@ impl From<TopicView> for TopicBody {
             first_seq: info.first_seq.get(),
             next_seq: info.next_seq.get(),
             subscribers,
-            retention: info.retention.into(),
+            retention: retention.into(),
+            presence,
             created_at: info.created_at.to_string(),
         }
     }

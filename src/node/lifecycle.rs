@@ -15,6 +15,7 @@ use super::admission::join;
 use super::departure::Departures;
 use super::drain::Drain;
 use super::forward::Forwarder;
+use super::presence::Attendance;
 use super::status::Directory;
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
@@ -173,6 +174,7 @@ impl Node {
             forwarder,
             broker,
             directory: Directory::default(),
+            attendance: Attendance::default(),
             dir,
             serving,
             drain: Drain::default(),
@@ -186,6 +188,8 @@ impl Node {
         node.inner.tasks.spawn(node.clone().catch_up());
         node.inner.tasks.spawn(node.clone().announce());
         node.inner.tasks.spawn(node.clone().tick());
+        node.inner.tasks.spawn(node.clone().tell_attendance());
+        node.inner.tasks.spawn(node.clone().dismiss_the_lost());
         node.inner.tasks.spawn(node.clone().watch_engine());
         Ok(node)
     }

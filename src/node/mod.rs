@@ -17,6 +17,7 @@ mod forward;
 mod history;
 mod lifecycle;
 mod order;
+mod presence;
 mod refound;
 mod settings;
 mod status;
@@ -35,8 +36,10 @@ use self::forward::Forwarder;
 pub use self::history::{HistoryError, HistoryPage, HistoryQuery, ReadError};
 pub use self::lifecycle::{NodeError, NotReady};
 pub use self::order::OrderError;
+use self::presence::Attendance;
+pub use self::presence::{Reader, Watched};
 pub use self::refound::{DisasterError, force_new_cluster, restore_backup};
-pub use self::settings::{Connections, Settings};
+pub use self::settings::{Connections, NewTopics, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
 pub use self::stream::{Lease, NotServing, Start, Stream, StreamRequest};
@@ -67,6 +70,7 @@ struct Inner {
     forwarder: Forwarder,
     broker: Broker,
     directory: Directory,
+    attendance: Attendance,
     /// Locked for as long as the node is there.
     dir: DataDir,
     /// Cancelled, as it were, once streams may be opened.
@@ -105,6 +109,8 @@ pub struct Counts {
     pub position: Position,
     /// Topics that exist.
     pub topics: usize,
+    /// Members of all topics with presence.
+    pub members: usize,
     /// The log's time.
     pub time: Timestamp,
 }
@@ -145,8 +151,9 @@ impl Node {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let consensus = &self.inner.consensus;
-        let (position, topics, time) =
-            consensus.replica().read(|machine| (machine.position(), machine.topic_count(), machine.time()));
+        let (position, topics, members, time) = consensus
+            .replica()
+            .read(|machine| (machine.position(), machine.topic_count(), machine.member_count(), machine.time()));
         Counts {
             broker: self.inner.broker.stats(),
             log: consensus.log_metrics(),
@@ -155,6 +162,7 @@ impl Node {
             hears_leader: consensus.hears_leader(),
             position,
             topics,
+            members,
             time,
         }
     }

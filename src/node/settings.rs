@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::consensus::{CheckpointOptions, Member, Timing};
-use crate::domain::Retention;
+use crate::domain::{Pattern, Retention, TopicName, TopicSettings};
 use crate::rpc::Secret;
 use crate::state::KeyWindow;
 use crate::tls::Mutual;
@@ -32,8 +32,10 @@ pub struct Settings {
     pub key_window: KeyWindow,
     /// When memory moves to disk.
     pub checkpoint: CheckpointOptions,
-    /// What a topic keeps that a publish creates; `None` if publishes create none.
-    pub auto_create: Option<Retention>,
+    /// What new topics are set to.
+    pub new_topics: NewTopics,
+    /// How long a reader who is gone counts as present; and, at least, a node.
+    pub presence_grace: Duration,
     /// Silence on a stream before a sign of life is sent.
     pub keep_alive: Duration,
     /// For streams that are sent to another node to move.
@@ -42,6 +44,30 @@ pub struct Settings {
     pub connections: Connections,
     /// Where subscribers are woken, and should run.
     pub fan_out: Handle,
+}
+
+/// What new topics are set to where their creators say nothing, and which come to be without one.
+#[derive(Clone, Debug, Default)]
+pub struct NewTopics {
+    /// What they keep.
+    pub retention: Retention,
+    /// Which have presence.
+    pub presence: Vec<Pattern>,
+    /// Whether a publish creates the topic that it names.
+    pub auto_create: bool,
+}
+
+impl NewTopics {
+    /// What a topic of this name is set to.
+    pub(super) fn settings(&self, name: &TopicName) -> TopicSettings {
+        let presence = self.presence.iter().any(|pattern| pattern.matches(name));
+        TopicSettings { retention: self.retention, presence }
+    }
+
+    /// What a topic of this name is set to if a publish creates it; `None` if none does.
+    pub(super) fn created_by_publish(&self, name: &TopicName) -> Option<TopicSettings> {
+        self.auto_create.then(|| self.settings(name))
+    }
 }
 
 /// Tells how many connections clients have open. Cheap to clone.

@@ -27,7 +27,7 @@ const ASK_NEWCOMERS_EVERY: Duration = Duration::from_millis(200);
 const SUSPECT_AFTER: Duration = Duration::from_millis(2_200);
 
 /// Unheard of for this long, a node counts as down.
-const DOWN_AFTER: Duration = Duration::from_secs(3);
+pub(super) const DOWN_AFTER: Duration = Duration::from_secs(3);
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,6 +107,13 @@ pub(super) struct Directory {
 struct Heard {
     at: Instant,
     status: Option<Status>,
+}
+
+impl Directory {
+    /// How long a node has not been heard of.
+    pub(super) fn silence(&self, node: NodeId) -> Option<Duration> {
+        self.heard.lock().expect(LOCK).get(&node).map(|heard| heard.at.elapsed())
+    }
 }
 
 impl Node {

@@ -19,6 +19,7 @@ use tracing::{error, warn};
 
 use super::departure::Passenger;
 use super::history::{self, ReadError};
+use super::presence::{Attending, Reader, Watched};
 use super::{Node, NotReady};
 use crate::broker::frame::{self, AuthReason, Control, GapReason};
 use crate::broker::{Chunk, ChunkBuffer, Delivery, Format, Subscription};
@@ -53,6 +54,10 @@ pub struct StreamRequest {
     pub tail: Option<u64>,
     /// Until when it may be read; without one, for ever.
     pub lease: Option<Lease>,
+    /// Whoever reads it: a member of the topics that it names.
+    pub reader: Option<Reader>,
+    /// Whose presence it tells.
+    pub watched: Watched,
 }
 
 /// Whose a stream is, and until when he may read it.
@@ -115,8 +120,10 @@ pub struct Stream {
     spoken: Instant,
     silence: Pin<Box<Sleep>>,
     passenger: Passenger,
-    /// In a box: most streams are anybody's.
+    /// In boxes, these three: most streams are anybody's, and watch nobody.
     lease: Option<Box<Held>>,
+    _attending: Option<Box<Attending>>,
+    watched: Option<Box<Watched>>,
     /// Of a stream that was told to move, or whose lease is over: when it ends.
     end: Option<Instant>,
 }
@@ -147,8 +154,12 @@ impl Node {
             Ok(()) | Err(NotReady::CatchingUp { .. }) => {}
             Err(reason) => return Err(reason.into()),
         }
-        let StreamRequest { selection, format, start, tail, lease } = request;
-        let subscription = self.inner.broker.subscribe(selection.clone(), format);
+        let StreamRequest { selection, format, start, tail, lease, reader, watched } = request;
+        let mut subscribed = selection.clone();
+        subscribed.topics.extend(watched.channels());
+        let subscription = self.inner.broker.subscribe(subscribed, format);
+        let attend = |reader| self.attend(reader, &selection);
+        let attending = reader.map(attend).map(Box::new);
         let from = subscription.from();
         let spoken = Instant::now();
         let mut stream = Stream {
@@ -167,11 +178,19 @@ impl Node {
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
             passenger: self.inner.departures.passenger(),
             lease: lease.map(|lease| Box::new(self.hold(lease))),
+            _attending: attending,
+            watched: Some(watched).filter(|watched| !watched.is_empty()).map(Box::new),
             end: None,
         };
         stream.rest();
         stream.start(start, tail, from);
         Ok(stream)
+    }
+
+    /// Who names a topic is a member of it; who finds it by a pattern only looks on.
+    fn attend(&self, reader: Reader, selection: &Selection) -> Attending {
+        let topics = selection.topics.iter().cloned().collect();
+        self.inner.attendance.enter(reader, topics, self.inner.settings.presence_grace)
     }
 
     fn hold(&self, Lease { bearer, expires_at }: Lease) -> Held {
@@ -363,6 +382,7 @@ impl Stream {
         self.phase = Phase::Live;
         self.tails = None;
         self.announced.clear();
+        self.announce_presence();
         if !self.is_ready {
             self.is_ready = true;
             self.push_control(&Control::Ready { cursor: self.cursor() });
@@ -424,6 +444,21 @@ impl Stream {
                 (tails.iter().filter_map(hole).collect(), false)
             }
         })
+    }
+
+    /// Says who is there, of whom the subscriber watches. It may be told again of changes that are contained, and knows
+    /// them by their versions.
+    fn announce_presence(&mut self) {
+        let Some(watched) = self.watched.take() else { return };
+        for topic in &watched.topics {
+            let roster = self.node.roster(topic, None, usize::MAX).unwrap_or_default();
+            self.push_control(&Control::roster(topic, &roster));
+        }
+        for user in &watched.users {
+            let (since, version) = self.node.online_since(user);
+            self.push_control(&Control::status(user, version, since));
+        }
+        self.watched = Some(watched);
     }
 
     fn announce_gap(&mut self, requested: Cursor, reason: GapReason, topics: &[TopicName]) {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Node;
 use crate::consensus::{ProposeError, Proposed};
-use crate::domain::{LogIndex, Message, NewMessage, Retention, RetentionChange, TopicName};
+use crate::domain::{LogIndex, Message, NewMessage, SettingsChange, TopicName};
 use crate::state::{Command, EncodedCommand, Outcome, Published, Refusal, Reply, TopicInfo};
 
 /// Why a write was not acknowledged.
@@ -53,37 +53,37 @@ pub struct Stored {
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 impl Node {
-    /// Creates a topic that keeps what `retention` says, and `default` where that says nothing.
+    /// Creates a topic with these settings, and this node's defaults where they say nothing.
     ///
     /// # Errors
     /// Refused if the topic exists with other settings; see [`WriteError`] for the rest.
     pub async fn create_topic(
         &self,
         name: TopicName,
-        retention: RetentionChange,
-        default: Retention,
+        settings: SettingsChange,
         deadline: Instant,
     ) -> Result<Created, WriteError> {
-        match self.write(&Command::CreateTopic { name, retention, default }, true, deadline).await? {
+        let default = self.inner.settings.new_topics.settings(&name);
+        match self.write(&Command::CreateTopic { name, settings, default }, true, deadline).await? {
             Reply::TopicCreated(info) => Ok(Created::New(info)),
             Reply::TopicExists(info) => Ok(Created::Existing(info)),
             reply => unreachable!("a creation is not answered {reply:?}"),
         }
     }
 
-    /// Changes what a topic keeps. Done once or not at all: a second change could undo that of somebody else.
+    /// Changes what a topic is set to. Done once or not at all: a second change could undo that of somebody else.
     ///
     /// # Errors
     /// Refused if there is no such topic; see [`WriteError`] for the rest.
-    pub async fn change_retention(
+    pub async fn change_topic(
         &self,
         name: TopicName,
-        change: RetentionChange,
+        change: SettingsChange,
         deadline: Instant,
     ) -> Result<TopicInfo, WriteError> {
-        match self.write(&Command::ChangeRetention { name, change }, false, deadline).await? {
-            Reply::RetentionChanged(info) => Ok(info),
-            reply => unreachable!("a change of retention is not answered {reply:?}"),
+        match self.write(&Command::ChangeTopic { name, change }, false, deadline).await? {
+            Reply::TopicChanged(info) => Ok(info),
+            reply => unreachable!("a change of a topic is not answered {reply:?}"),
         }
     }
 
@@ -109,7 +109,8 @@ impl Node {
         deadline: Instant,
     ) -> Result<Vec<Stored>, WriteError> {
         let repeatable = messages.iter().all(|message| message.key.is_some());
-        let command = Command::Publish { topic, messages, create: self.inner.settings.auto_create };
+        let create = self.inner.settings.new_topics.created_by_publish(&topic);
+        let command = Command::Publish { topic, messages, create };
         let reply = self.write(&command, repeatable, deadline).await?;
         match (reply, command) {
             (Reply::Published(published), Command::Publish { topic, messages, .. }) => {

@@ -75,7 +75,8 @@ fn raft(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
         leadership.committed.unwrap_or(0),
     )?;
     page.gauge("position", "Position of the last message applied", counts.position.get())?;
-    page.gauge("topics", "Topics", u64::try_from(counts.topics).unwrap_or(u64::MAX))
+    page.gauge("topics", "Topics", u64::try_from(counts.topics).unwrap_or(u64::MAX))?;
+    page.gauge("presence_members", "Members of topics with presence", u64::try_from(counts.members).unwrap_or(u64::MAX))
 }
 
 fn log(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {

@@ -35,7 +35,9 @@ pub use self::started::Started;
 use crate::auth::Authority;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError, PublishRates};
-use crate::node::{self, CheckpointOptions, Connections, Fault, Member, Node, NodeError, StartError, Timing};
+use crate::node::{
+    self, CheckpointOptions, Connections, Fault, Member, NewTopics, Node, NodeError, StartError, Timing,
+};
 pub use crate::node::{
     Contents, DisasterError, Expelled, RefoundError, Refounded, backup_contents, force_new_cluster, restore_backup,
 };
@@ -330,7 +332,6 @@ fn http_options(
             .map(|origin| Origin::parse(origin.as_str()))
             .collect::<Result<_, _>>()?,
         auth,
-        default_retention: settings.retention(),
         message_bytes_max: usize::try_from(settings.message_bytes_max.bytes()).unwrap_or(usize::MAX),
         publish_rates: settings.max_publish_rate.map(|max| PublishRates::new(rate(max))).unwrap_or_default(),
         write_timeout: settings.publish_timeout,
@@ -377,7 +378,12 @@ fn node_settings(
             interval: settings.checkpoint_interval,
             ..CheckpointOptions::default()
         },
-        auto_create: settings.auto_create.then(|| settings.retention()),
+        new_topics: NewTopics {
+            retention: settings.retention(),
+            presence: settings.presence.clone(),
+            auto_create: settings.auto_create,
+        },
+        presence_grace: settings.presence_grace,
         keep_alive: settings.keep_alive,
         move_window: settings.drain_window,
         connections: Connections::new(move || metrics.connections()),

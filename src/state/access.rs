@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Machine;
 use super::expiring::{Expiring, Item};
 use super::outcome::{Outcome, Refusal, Reply};
-use crate::domain::{Bearer, Pattern, Revoked, TicketId, Timestamp};
+use crate::domain::{Bearer, MemberData, Pattern, Revoked, TicketId, Timestamp};
 
 /// Tickets at once, in the whole cluster. At most some kilobytes each.
 pub const TICKETS_MAX: u64 = 50_000;
@@ -20,6 +20,10 @@ pub struct Ticket {
     pub bearer: Bearer,
     /// What may be read with it.
     pub subscribe: Vec<Pattern>,
+    /// Users whose presence may be seen with it.
+    pub presence: Vec<Pattern>,
+    /// What others see of its holder.
+    pub data: Option<MemberData>,
 }
 
 /// The log's time when it was revoked: what was issued later is not meant.

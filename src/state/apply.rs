@@ -7,7 +7,7 @@ use super::outcome::{Event, Outcome, Published, Refusal, Reply};
 use super::tombstones::{End, Tombstone};
 use super::topic::Topic;
 use super::{Command, Entry, KeyWindow, Machine};
-use crate::domain::{Fingerprint, IdempotencyKey, LogIndex, NewMessage, Retention, RetentionChange, TopicName};
+use crate::domain::{Fingerprint, IdempotencyKey, LogIndex, NewMessage, SettingsChange, TopicName, TopicSettings};
 
 /// What becomes of one message of a batch. Decided for all of them before anything changes.
 enum Line {
@@ -23,7 +23,7 @@ enum Line {
 enum Place<'a> {
     Topic(&'a Topic),
     /// To a topic that is to be created, once the batch is known to be accepted.
-    Missing(Retention),
+    Missing(TopicSettings),
 }
 
 impl Machine {
@@ -47,8 +47,8 @@ impl Machine {
 
     fn execute(&mut self, command: Command, window: KeyWindow, events: &mut Vec<Event>) -> Outcome {
         match command {
-            Command::CreateTopic { name, retention, default } => self.create_topic(&name, retention, default, events),
-            Command::ChangeRetention { name, change } => self.change_retention(&name, change, window),
+            Command::CreateTopic { name, settings, default } => self.create_topic(&name, settings, default, events),
+            Command::ChangeTopic { name, change } => self.change_topic(&name, change, window, events),
             Command::DeleteTopic { name } => self.delete_topic(name, events),
             Command::Publish { topic, messages, create } => self.publish(&topic, messages, create, window, events),
             Command::AllotNode => {
@@ -62,44 +62,66 @@ impl Machine {
             }
             Command::CreateTicket { id, ticket, expires_at } => self.create_ticket(id, ticket, expires_at),
             Command::Revoke { whom, until } => self.revoke(whom, until),
+            Command::Attend { node, joined, left } => self.attend(node, joined, left, events),
+            Command::Dismiss { node } => self.dismiss(node, events),
         }
     }
 
     fn create_topic(
         &mut self,
         name: &TopicName,
-        wanted: RetentionChange,
-        default: Retention,
+        wanted: SettingsChange,
+        default: TopicSettings,
         events: &mut Vec<Event>,
     ) -> Outcome {
         match self.topics.get(name) {
-            Some(topic) if topic.retention == wanted.applied_to(topic.retention) => {
+            Some(topic) if topic.settings() == wanted.applied_to(topic.settings()) => {
                 Ok(Reply::TopicExists(topic.info()))
             }
-            Some(topic) => Err(Refusal::TopicExists { existing: topic.retention }),
+            Some(topic) => Err(Refusal::TopicExists { existing: topic.settings() }),
             None => Ok(Reply::TopicCreated(self.create(name, wanted.applied_to(default), events).info())),
         }
     }
 
-    fn create(&mut self, name: &TopicName, retention: Retention, events: &mut Vec<Event>) -> &Topic {
+    fn create(&mut self, name: &TopicName, settings: TopicSettings, events: &mut Vec<Event>) -> &Topic {
         let predecessors = self.tombstones.succeed(name);
         events.push(Event::TopicCreated { name: name.clone(), position: self.position });
-        self.topics.create(name.clone(), retention, self.time, predecessors)
+        let id = self.topics.create(name.clone(), settings, self.time, predecessors).id;
+        if settings.presence {
+            self.reset_presence(id, events);
+        }
+        self.topics.by_id(id).expect("it was created just now")
     }
 
-    fn change_retention(&mut self, name: &TopicName, change: RetentionChange, window: KeyWindow) -> Outcome {
-        let id = self.topics.get(name).ok_or(Refusal::TopicNotFound)?.id;
+    fn change_topic(
+        &mut self,
+        name: &TopicName,
+        change: SettingsChange,
+        window: KeyWindow,
+        events: &mut Vec<Event>,
+    ) -> Outcome {
+        let topic = self.topics.get(name).ok_or(Refusal::TopicNotFound)?;
+        let (id, before) = (topic.id, topic.settings());
+        let settings = change.applied_to(before);
         let (now, payloads) = (self.time, &mut self.payloads);
         let info = self.topics.update(id, window, |topic| {
-            topic.retention = change.applied_to(topic.retention);
+            topic.retention = settings.retention;
+            topic.presence = settings.presence;
             topic.evict_surplus(payloads);
             topic.evict_expired(now, usize::MAX, payloads);
             topic.info()
         });
-        Ok(Reply::RetentionChanged(info.expect("the topic is there")))
+        if settings.presence != before.presence {
+            self.reset_presence(id, events);
+        }
+        Ok(Reply::TopicChanged(info.expect("the topic is there")))
     }
 
     fn delete_topic(&mut self, name: TopicName, events: &mut Vec<Event>) -> Outcome {
+        let id = self.topics.get(&name).filter(|topic| topic.presence).map(|topic| topic.id);
+        if let Some(id) = id {
+            self.reset_presence(id, events);
+        }
         let topic = self.topics.remove(&name).ok_or(Refusal::TopicNotFound)?;
         for kept in topic.retained.range(topic.retained.numbers()) {
             self.payloads.evict(topic.id, kept.position);
@@ -115,7 +137,7 @@ impl Machine {
         &mut self,
         name: &TopicName,
         messages: Vec<NewMessage>,
-        create: Option<Retention>,
+        create: Option<TopicSettings>,
         window: KeyWindow,
         events: &mut Vec<Event>,
     ) -> Outcome {
@@ -129,7 +151,7 @@ impl Machine {
         })?;
         let id = match place {
             Place::Topic(topic) => topic.id,
-            Place::Missing(retention) => self.create(name, retention, events).id,
+            Place::Missing(settings) => self.create(name, settings, events).id,
         };
         let (now, position, payloads) = (self.time, &mut self.position, &mut self.payloads);
         let published = self.topics.update(id, window, |topic| {

@@ -6,6 +6,7 @@ use super::access::RevokedAt;
 use super::expiring::Changes;
 use super::keys::KeyChanges;
 use super::payloads::Frozen;
+use super::presence::MemberChanges;
 use super::rows::{self, MetaRow, RowChange, RowKey, TopicRow};
 use super::tombstones::Tombstone;
 use super::topic::{Topic, TopicId};
@@ -24,6 +25,7 @@ pub struct Checkpoint {
     tombstones: Vec<(u64, Option<Tombstone>)>,
     tickets: Changes<TicketId, Ticket>,
     revocations: Changes<Revoked, RevokedAt>,
+    members: MemberChanges,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,8 @@ impl Machine {
         let tombstones = self.tombstones.take_changes();
         let tickets = self.access.tickets.take_changes();
         let revocations = self.access.revocations.take_changes();
-        Some(Checkpoint { meta: self.meta(), topics, deleted, frozen, tombstones, tickets, revocations })
+        let members = self.presence.take_changes();
+        Some(Checkpoint { meta: self.meta(), topics, deleted, frozen, tombstones, tickets, revocations, members })
     }
 
     /// The store has everything of the checkpoint. The payloads it held are freed when the checkpoint is dropped, so
@@ -63,6 +66,7 @@ impl Machine {
             + self.payloads.changed_rows()
             + self.tombstones.changed_rows()
             + self.access.changed_rows()
+            + self.presence.changed_rows()
     }
 
     /// Bytes of the messages that a checkpoint would write now. What was evicted in the meantime doesn't count.
@@ -86,6 +90,9 @@ impl Machine {
             next_ticket: self.access.tickets.next(),
             revocations: self.access.revocations.len(),
             next_revocation: self.access.revocations.next(),
+            members: self.presence.len() as u64,
+            next_member: self.presence.next(),
+            presence_version: self.presence.version(),
         }
     }
 }
@@ -95,7 +102,7 @@ pub(super) fn row(topic: &Topic) -> TopicRow {
     let (seqs, keys) = (topic.retained.numbers(), topic.keys.remembered());
     TopicRow {
         name: topic.name.clone(),
-        retention: topic.retention,
+        settings: topic.settings(),
         created_at: topic.created_at,
         predecessors: topic.predecessors,
         evicted: topic.evicted,
@@ -135,8 +142,9 @@ impl Checkpoint {
         let tombstones = numbered(&self.tombstones, RowKey::Tombstone);
         let tickets = numbered(&self.tickets, RowKey::Ticket);
         let revocations = numbered(&self.revocations, RowKey::Revocation);
+        let members = numbered(&self.members, RowKey::Member);
         let of_topics = std::iter::once(meta).chain(topics).chain(deleted).chain(messages).chain(evicted);
-        of_topics.chain(tombstones).chain(tickets).chain(revocations)
+        of_topics.chain(tombstones).chain(tickets).chain(revocations).chain(members)
     }
 }
 

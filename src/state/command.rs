@@ -5,12 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Ticket;
 use super::codec::{self, CodecError};
-use crate::domain::{NewMessage, Retention, RetentionChange, Revoked, TicketId, Timestamp, TopicName};
+use super::{Attendee, Ticket};
+use crate::domain::{
+    NewMessage, NodeId, Revoked, SettingsChange, TicketId, Timestamp, TopicName, TopicSettings, UserId,
+};
 
 /// The version that the bytes of commands and entries start with.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// One change of the state. New variants go to the end and raise the version of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,17 +21,17 @@ pub enum Command {
     CreateTopic {
         /// Its name.
         name: TopicName,
-        /// What its creator says of what it keeps. One that exists must keep just that.
-        retention: RetentionChange,
-        /// What it keeps where its creator says nothing.
-        default: Retention,
+        /// What its creator says of its settings. One that exists must have just those.
+        settings: SettingsChange,
+        /// What it is set to where its creator says nothing.
+        default: TopicSettings,
     },
-    /// Changes what a topic keeps, and evicts what it no longer does.
-    ChangeRetention {
+    /// Changes what a topic is set to, and evicts what it no longer keeps.
+    ChangeTopic {
         /// Its name.
         name: TopicName,
-        /// The bounds to change.
-        change: RetentionChange,
+        /// The settings to change.
+        change: SettingsChange,
     },
     /// Deletes a topic, its messages and its keys.
     DeleteTopic {
@@ -42,8 +44,8 @@ pub enum Command {
         topic: TopicName,
         /// The messages.
         messages: Vec<NewMessage>,
-        /// Creates the topic with these bounds if it is missing. Without them that is a refusal.
-        create: Option<Retention>,
+        /// Creates the topic with these settings if it is missing. Without them that is a refusal.
+        create: Option<TopicSettings>,
     },
     /// Allots the id of a new node.
     AllotNode,
@@ -66,6 +68,20 @@ pub enum Command {
         whom: Revoked,
         /// When all that it names has expired by itself.
         until: Timestamp,
+    },
+    /// Notes which readers of topics with presence a node has gained and lost.
+    Attend {
+        /// The node.
+        node: NodeId,
+        /// Who reads there now, or has other data than before.
+        joined: Vec<Attendee>,
+        /// Who doesn't any more.
+        left: Vec<(TopicName, UserId)>,
+    },
+    /// Notes that a node has no readers any more.
+    Dismiss {
+        /// The node.
+        node: NodeId,
     },
 }
 

@@ -67,15 +67,17 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::domain::{
-        Bearer, Headers, IdempotencyKey, JsonText, NewMessage, Pattern, Retention, RetentionChange, Revoked, TicketId,
-        TopicName,
+        Bearer, Headers, IdempotencyKey, JsonText, MemberData, NewMessage, NodeId, Pattern, Revoked, SettingsChange,
+        TicketId, TopicName, TopicSettings, UserId,
     };
-    use crate::state::Ticket;
+    use crate::state::{Attendee, Ticket};
 
     fn entry() -> Entry {
         let topic = TopicName::parse("orders:1").expect("a name");
         let key = IdempotencyKey::parse("k").expect("a key");
         let value = JsonText::parse("[1]").expect("JSON");
+        let user = UserId::parse("ada").expect("a user");
+        let data = MemberData::new(JsonText::parse("7").expect("JSON")).expect("small");
         let message = NewMessage::new(value, Headers::default(), None, Some(key));
         Entry {
             time: Timestamp::from_millis(1_000),
@@ -83,10 +85,10 @@ mod tests {
             commands: vec![
                 Command::CreateTopic {
                     name: topic.clone(),
-                    retention: RetentionChange::default(),
-                    default: Retention::default(),
+                    settings: SettingsChange::default(),
+                    default: TopicSettings::default(),
                 },
-                Command::Publish { topic, messages: vec![message], create: None },
+                Command::Publish { topic: topic.clone(), messages: vec![message], create: None },
                 Command::AllotNode,
                 Command::Tick,
                 Command::Mark,
@@ -95,10 +97,18 @@ mod tests {
                     ticket: Ticket {
                         bearer: Bearer::default(),
                         subscribe: vec![Pattern::parse("news:*").expect("a pattern")],
+                        presence: Vec::new(),
+                        data: None,
                     },
                     expires_at: Timestamp::from_millis(9_000),
                 },
                 Command::Revoke { whom: Revoked::Subject("eve".to_owned()), until: Timestamp::from_millis(9_000) },
+                Command::Attend {
+                    node: NodeId::new(2),
+                    joined: vec![Attendee { topic: topic.clone(), user: user.clone(), data: Some(data) }],
+                    left: vec![(topic, user)],
+                },
+                Command::Dismiss { node: NodeId::new(2) },
             ],
         }
     }
@@ -122,15 +132,15 @@ mod tests {
         assert_eq!(Entry::join(time, key_window, &travelled), entry().encode());
     }
 
-    /// The bytes of version 4. If this fails, logs on disk can no longer be read: raise the version.
+    /// The bytes of version 5. If this fails, logs on disk can no longer be read: raise the version.
     #[test]
-    fn version_4_keeps_its_bytes() {
+    fn version_5_keeps_its_bytes() {
         assert_eq!(
             hex(&entry().encode()),
             concat!(
-                "04e807c0cf240707",
-                "00086f72646572733a31000000e80780808008",
-                "80a305",
+                "05e807c0cf240709",
+                "00086f72646572733a3100000000e80780808008",
+                "80a30500",
                 "03086f72646572733a3101035b315d027b7d0001016b",
                 "db77acc8f384a99366be185f5892ca21",
                 "00",
@@ -139,8 +149,10 @@ mod tests {
                 "06",
                 "07e3b98a4da31a127d4bde6e43033f66ba274cab0eb7eb1c70ec41402bf6273dd8",
                 "00000000",
-                "01066e6577733a2aa846",
-                "080103657665a846"
+                "01066e6577733a2a0000a846",
+                "080103657665a846",
+                "090201086f72646572733a310361646101013701086f72646572733a3103616461",
+                "0a02"
             )
         );
     }

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use super::access::Access;
 use super::mark::Marks;
 use super::payloads::Payloads;
+use super::presence::Presence;
 use super::tombstones::Tombstones;
 use super::topic::{TopicId, TopicInfo};
 use super::topics::Topics;
@@ -21,6 +22,7 @@ pub struct Machine {
     pub(super) payloads: Payloads,
     pub(super) tombstones: Tombstones,
     pub(super) access: Access,
+    pub(super) presence: Presence,
     pub(super) marks: Marks,
 }
 
@@ -40,6 +42,7 @@ impl Machine {
             payloads: Payloads::default(),
             tombstones: Tombstones::default(),
             access: Access::starting_at(0, 0),
+            presence: Presence::default(),
             marks: Marks::default(),
         }
     }

@@ -70,6 +70,9 @@ impl Machine {
         for revocation in self.access.revocations.iter() {
             digest.add(Digest::of_row(&[], &codec::encode_bare(revocation)));
         }
+        for member in self.presence.iter() {
+            digest.add(Digest::of_row(&[], &codec::encode_bare(member)));
+        }
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();
         }

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::codec::{self, CodecError};
+use super::presence::RosterChange;
 use super::topic::TopicInfo;
-use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
+use crate::domain::{LogIndex, Message, NodeId, Position, Seq, Timestamp, TopicName, TopicSettings, UserId};
 
 /// The version that the bytes of outcomes start with.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What a command came to, the same on every node.
 pub type Outcome = Result<Reply, Refusal>;
@@ -23,7 +24,7 @@ pub enum Reply {
     /// The topic was there already, with equal settings.
     TopicExists(TopicInfo),
     /// The topic as it is now.
-    RetentionChanged(TopicInfo),
+    TopicChanged(TopicInfo),
     /// The topic is gone.
     TopicDeleted,
     /// One for each message, in order.
@@ -41,6 +42,16 @@ pub enum Reply {
     TicketCreated,
     /// Nobody who was named is let in by a node that has applied this.
     Revoked,
+    /// What a node has told of its readers is noted.
+    Attended {
+        /// Readers for whom there is no room.
+        passed_over: u64,
+    },
+    /// The node has no readers any more.
+    Dismissed {
+        /// Members who left by that.
+        members: u64,
+    },
 }
 
 /// What the cluster adds to a message when it stores it. With the [`crate::domain::NewMessage`] it makes the
@@ -74,8 +85,8 @@ pub enum Refusal {
     /// There is a topic of this name with other settings.
     #[error("the topic exists with other settings")]
     TopicExists {
-        /// What it keeps.
-        existing: Retention,
+        /// What it is set to.
+        existing: TopicSettings,
     },
     /// The idempotency key is known with another message. Nothing of the batch was stored.
     #[error("the idempotency key of message {line} was used for another message")]
@@ -113,6 +124,28 @@ pub enum Event {
     },
     /// A message was stored.
     Published(Arc<Message>),
+    /// Members of a topic came or went.
+    Presence {
+        /// The topic.
+        topic: TopicName,
+        /// The last position given out before.
+        position: Position,
+        /// See [`super::Roster::version`].
+        version: u64,
+        /// Who.
+        change: Arc<RosterChange>,
+    },
+    /// A user became a member of a topic, of none before; or is a member of none any more.
+    Status {
+        /// Who.
+        user: UserId,
+        /// The last position given out before.
+        position: Position,
+        /// See [`super::Roster::version`].
+        version: u64,
+        /// Since when he is a member of some topic.
+        since: Option<Timestamp>,
+    },
 }
 
 /// An outcome as it travels back to the node that forwarded the command.
@@ -141,11 +174,11 @@ mod tests {
             Ok(Reply::Published(vec![published])),
             Ok(Reply::NodeAllotted(NodeId::new(2))),
             Err(Refusal::KeyReused { line: 3 }),
-            Err(Refusal::TopicExists { existing: Retention::default() }),
+            Err(Refusal::TopicExists { existing: TopicSettings::default() }),
         ];
         for outcome in outcomes {
             assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
         }
-        assert_eq!(decode_outcome(&[1]), Err(CodecError::Version { found: 1, expected: 2 }));
+        assert_eq!(decode_outcome(&[1]), Err(CodecError::Version { found: 1, expected: 3 }));
     }
 }

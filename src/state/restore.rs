@@ -10,6 +10,7 @@ use super::codec::{self, CodecError};
 use super::keys::{KeyRecord, Keys};
 use super::mark::Marks;
 use super::payloads::Payloads;
+use super::presence::{MemberRow, Presence};
 use super::queue::Queue;
 use super::rows::{self, MetaRow, RowKey, TopicRow};
 use super::tombstones::{Tombstone, Tombstones};
@@ -77,6 +78,9 @@ pub enum Contradiction {
     /// The meta row counts other tickets or revocations, or one clashes with another.
     #[error("the tickets and revocations are not those that the meta row counts")]
     Access,
+    /// The meta row counts other members, or one clashes with another or has no topic.
+    #[error("the members are not those that the meta row counts")]
+    Presence,
 }
 
 impl<E> From<Contradiction> for RestoreError<E> {
@@ -123,6 +127,9 @@ impl Machine {
                 (RowKey::Revocation(number), Some(machine)) => {
                     machine.revocation(number, codec::decode_bare(&value).map_err(damaged)?)?;
                 }
+                (RowKey::Member(number), Some(machine)) => {
+                    machine.member(number, codec::decode_bare(&value).map_err(damaged)?)?;
+                }
             }
         }
         Ok(rebuilding.map_or_else(|| Ok(Self::new()), Rebuilding::finish)?)
@@ -135,6 +142,7 @@ struct Rebuilding {
     topics: BTreeMap<TopicId, Rebuilt>,
     tombstones: Tombstones,
     access: Access,
+    presence: Presence,
 }
 
 /// A topic whose messages and keys are still to come.
@@ -147,11 +155,12 @@ impl Rebuilding {
     fn new(meta: MetaRow) -> Self {
         let tombstones = Tombstones::new(meta.next_tombstone, meta.tombstones_forgotten_up_to);
         let access = Access::starting_at(meta.next_ticket, meta.next_revocation);
-        Self { meta, topics: BTreeMap::new(), tombstones, access }
+        let presence = Presence::starting_at(meta.next_member, meta.presence_version);
+        Self { meta, topics: BTreeMap::new(), tombstones, access, presence }
     }
 
     fn topic(&mut self, id: TopicId, row: TopicRow) -> Result<(), Contradiction> {
-        let mut topic = Topic::new(id, row.name.clone(), row.retention, row.created_at, row.predecessors);
+        let mut topic = Topic::new(id, row.name.clone(), row.settings, row.created_at, row.predecessors);
         topic.evicted = row.evicted;
         topic.last_message = row.evicted.position;
         topic.retained = Queue::starting_at(row.first_seq.get());
@@ -196,9 +205,14 @@ impl Rebuilding {
         if self.access.revocations.restore(number, revocation) { Ok(()) } else { Err(Contradiction::Access) }
     }
 
+    fn member(&mut self, number: u64, row: MemberRow) -> Result<(), Contradiction> {
+        let has_topic = self.topics.get(&row.topic).is_some_and(|rebuilt| rebuilt.row.settings.presence);
+        if self.presence.restore(number, row) && has_topic { Ok(()) } else { Err(Contradiction::Presence) }
+    }
+
     /// All rows have been seen: checks that none is missing.
     fn finish(self) -> Result<Machine, Contradiction> {
-        let Self { meta, topics: rebuilt, tombstones, access } = self;
+        let Self { meta, topics: rebuilt, tombstones, access, presence } = self;
         let mut topics = Topics::new(meta.next_topic);
         for (id, Rebuilt { topic, row }) in rebuilt {
             let messages_match = topic.next_seq() == row.next_seq
@@ -226,6 +240,9 @@ impl Rebuilding {
         if (access.tickets.len(), access.revocations.len()) != (meta.tickets, meta.revocations) {
             return Err(Contradiction::Access);
         }
+        if presence.len() as u64 != meta.members {
+            return Err(Contradiction::Presence);
+        }
         Ok(Machine {
             applied: meta.applied,
             time: meta.time,
@@ -235,6 +252,7 @@ impl Rebuilding {
             payloads: Payloads::stored_up_to(meta.position),
             tombstones,
             access: access.restored(),
+            presence,
             marks: Marks::default(),
         })
     }

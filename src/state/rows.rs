@@ -11,6 +11,7 @@
 //! | tombstone | `05` number                   | name, last message, last position at its deletion              |
 //! | ticket    | `06` number                   | id, bearer, patterns, expiry                                   |
 //! | revocation | `07` number                  | whom, time, expiry                                             |
+//! | member    | `08` number                   | topic id, user, times, data, nodes                             |
 //! | –         | [`RESERVED_CONSENSUS`] …      | kept for consensus; opaque here                                |
 //!
 //! The fields are written in the order of the structs and functions below; a change of any of them raises the version.
@@ -24,10 +25,10 @@ use super::digest::Digest;
 use super::keys::KeyRecord;
 use super::tombstones::End;
 use super::topic::{Evicted, TopicId};
-use crate::domain::{LogIndex, Message, NodeId, Position, Retention, Seq, Timestamp, TopicName};
+use crate::domain::{LogIndex, Message, NodeId, Position, Seq, Timestamp, TopicName, TopicSettings};
 
 /// The version of the rows' format. It stands in the meta row and holds for all of them.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// Rows whose keys start with this byte belong to consensus: its last applied id and membership, which must change
 /// together with the state. [`super::Machine::restore`] passes over them.
@@ -40,6 +41,7 @@ const KEY: u8 = 0x04;
 const TOMBSTONE: u8 = 0x05;
 const TICKET: u8 = 0x06;
 const REVOCATION: u8 = 0x07;
+const MEMBER: u8 = 0x08;
 
 /// One change of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +101,7 @@ pub(super) enum RowKey {
     Tombstone(u64),
     Ticket(u64),
     Revocation(u64),
+    Member(u64),
     Consensus,
 }
 
@@ -118,6 +121,7 @@ impl RowKey {
             Self::Tombstone(number) => join(TOMBSTONE, &[number]),
             Self::Ticket(number) => join(TICKET, &[number]),
             Self::Revocation(number) => join(REVOCATION, &[number]),
+            Self::Member(number) => join(MEMBER, &[number]),
             Self::Consensus => join(RESERVED_CONSENSUS, &[]),
         }
     }
@@ -137,6 +141,7 @@ impl RowKey {
             TOMBSTONE => Self::Tombstone(next()?),
             TICKET => Self::Ticket(next()?),
             REVOCATION => Self::Revocation(next()?),
+            MEMBER => Self::Member(next()?),
             _ => return None,
         };
         (odd.is_empty() && next().is_none()).then_some(parsed)
@@ -158,12 +163,15 @@ pub(super) struct MetaRow {
     pub(super) next_ticket: u64,
     pub(super) revocations: u64,
     pub(super) next_revocation: u64,
+    pub(super) members: u64,
+    pub(super) next_member: u64,
+    pub(super) presence_version: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TopicRow {
     pub(super) name: TopicName,
-    pub(super) retention: Retention,
+    pub(super) settings: TopicSettings,
     pub(super) created_at: Timestamp,
     pub(super) predecessors: End,
     pub(super) evicted: Evicted,

@@ -13,7 +13,7 @@ use super::keys::{KeyRecord, Keys};
 use super::payloads::Payloads;
 use super::queue::Queue;
 use super::tombstones::End;
-use crate::domain::{Message, NewMessage, Position, Retention, Seq, Timestamp, TopicName};
+use crate::domain::{Message, NewMessage, Position, Retention, Seq, Timestamp, TopicName, TopicSettings};
 
 /// Names a topic in the store. Never used again: what is left of a deleted topic can't turn up in a new one of its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,8 +41,8 @@ impl fmt::Display for TopicId {
 pub struct TopicInfo {
     /// Its name.
     pub name: TopicName,
-    /// What it keeps.
-    pub retention: Retention,
+    /// What it is set to.
+    pub settings: TopicSettings,
     /// The log's time when it was created.
     pub created_at: Timestamp,
     /// Messages it retains.
@@ -103,6 +103,8 @@ pub(super) struct Topic {
     pub(super) id: TopicId,
     pub(super) name: TopicName,
     pub(super) retention: Retention,
+    /// Whether it has members.
+    pub(super) presence: bool,
     pub(super) created_at: Timestamp,
     /// How earlier topics of this name ended.
     pub(super) predecessors: End,
@@ -127,14 +129,15 @@ impl Topic {
     pub(super) fn new(
         id: TopicId,
         name: TopicName,
-        retention: Retention,
+        settings: TopicSettings,
         created_at: Timestamp,
         predecessors: End,
     ) -> Self {
         Self {
             id,
             name,
-            retention,
+            retention: settings.retention,
+            presence: settings.presence,
             created_at,
             predecessors,
             evicted: Evicted::default(),
@@ -152,7 +155,7 @@ impl Topic {
         let seqs = self.retained.numbers();
         TopicInfo {
             name: self.name.clone(),
-            retention: self.retention,
+            settings: self.settings(),
             created_at: self.created_at,
             messages: self.retained.len(),
             bytes: self.bytes,
@@ -160,6 +163,10 @@ impl Topic {
             next_seq: Seq::new(seqs.end),
             last_position: self.last_message,
         }
+    }
+
+    pub(super) fn settings(&self) -> TopicSettings {
+        TopicSettings { retention: self.retention, presence: self.presence }
     }
 
     /// The seq of the message to come.

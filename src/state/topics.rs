@@ -9,7 +9,7 @@ use super::keys::KeyChanges;
 use super::payloads::Payloads;
 use super::tombstones::End;
 use super::topic::{Topic, TopicId};
-use crate::domain::{Pattern, Retention, Selection, Timestamp, TopicName};
+use crate::domain::{Pattern, Selection, Timestamp, TopicName, TopicSettings};
 
 /// The topics, with the bookkeeping that must not fall out of step with them: what is due, and what has changed since
 /// the last checkpoint.
@@ -94,13 +94,13 @@ impl Topics {
     pub(super) fn create(
         &mut self,
         name: TopicName,
-        retention: Retention,
+        settings: TopicSettings,
         created_at: Timestamp,
         predecessors: End,
     ) -> &Topic {
         let id = self.next_id;
         self.next_id = TopicId::new(id.get() + 1);
-        let topic = Topic::new(id, name.clone(), retention, created_at, predecessors);
+        let topic = Topic::new(id, name.clone(), settings, created_at, predecessors);
         self.ids.insert(name, id);
         let topic = self.by_id.entry(id).or_insert(topic);
         mark_changed(&mut self.changed, topic);

@@ -77,7 +77,7 @@ impl Publisher {
         let message = NewMessage::new(value, Headers::default(), None, Some(idempotency_key));
         let name = TopicName::parse(topic).expect("a name");
         let retention = Retention { max_messages: u64::MAX, max_bytes: u64::MAX, ..Retention::default() };
-        let command = Command::Publish { topic: name, messages: vec![message], create: Some(retention) };
+        let command = Command::Publish { topic: name, messages: vec![message], create: Some(retention.into()) };
         let begun = self.record.clock.now();
         let outcome = match self.wires.write(node, &command).await {
             Answer::Done(Reply::Published(published)) => {

@@ -7,7 +7,7 @@ use crate::http::Origin;
 
 const SECRET: &[u8] = b"a-secret-of-more-than-32-bytes-without-spaces";
 
-fn patterns(texts: &[&str]) -> Vec<Pattern> {
+pub(super) fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::parse(text).expect(text)).collect()
 }
 
@@ -27,13 +27,13 @@ pub(super) fn token_of(subject: &str, publish: &[&str]) -> String {
     sign(&NewToken { subject: Some(subject.to_owned()), publish: patterns(publish), ..new_token() })
 }
 
-fn new_token() -> NewToken {
+pub(super) fn new_token() -> NewToken {
     let now = Timestamp::now();
     let expires_at = now.plus(Duration::from_secs(30));
     NewToken { subject: Some("ada".to_owned()), issued_at: now, expires_at, ..NewToken::default() }
 }
 
-fn sign(token: &NewToken) -> String {
+pub(super) fn sign(token: &NewToken) -> String {
     SigningKey::from_secret(SECRET).expect("a secret").sign(token).expect("signed")
 }
 

@@ -5,6 +5,7 @@ mod anything;
 mod browser;
 mod description;
 mod history;
+mod presence;
 mod problems;
 mod publish;
 mod sockets;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Api, App, Metrics, Options};
-use crate::node::{CheckpointOptions, Connections, Member, Node, Settings, Timing};
+use crate::node::{CheckpointOptions, Connections, Member, NewTopics, Node, Settings, Timing};
 use crate::state::KeyWindow;
 
 /// How long a test waits for what must happen.
@@ -49,7 +50,8 @@ async fn node() -> Node {
         timing: Timing::default(),
         key_window: KeyWindow::default(),
         checkpoint: CheckpointOptions::default(),
-        auto_create: None,
+        new_topics: NewTopics::default(),
+        presence_grace: Duration::from_millis(100),
         keep_alive: Duration::from_secs(15),
         move_window: Duration::from_secs(1),
         connections: Connections::new(|| 0),

@@ -56,6 +56,8 @@ async fn every_code_has_its_golden_answer() {
         api.post("/topics/t", Body::from_stream(broken)).await,
         api.get("/topics/$sys").await,
         api.get("/sse?match=a:**:b").await,
+        api.get(&format!("/users/{}/presence", "x".repeat(256))).await,
+        api.get("/topics/t/presence").await,
         api.get("/sse?topic=t&after=yesterday").await,
         api.post("/topics/t", r#"{"value":1,"key":""}"#).await,
         api.get("/topics?limt=5").await,

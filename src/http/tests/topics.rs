@@ -30,7 +30,7 @@ async fn a_topic_is_inspected_changed_and_deleted() {
     let expected = json!({
         "name": "orders", "messages": 1, "bytes": 7, "firstSeq": 1, "nextSeq": 2, "subscribers": 0,
         "retention": {"maxMessages": 1_000, "maxBytes": 16_777_216, "maxAgeSeconds": 86_400},
-        "createdAt": topic.at("/createdAt"),
+        "presence": false, "createdAt": topic.at("/createdAt"),
     });
     assert_eq!(topic.json(), expected);
 

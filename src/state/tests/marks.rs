@@ -2,7 +2,7 @@
 
 use super::replica::Replica;
 use crate::domain::{
-    Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Position, Retention, Timestamp, TopicName,
+    Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Position, Retention, Timestamp, TopicName, TopicSettings,
 };
 use crate::state::{Command, Entry, KeyWindow, Mark};
 
@@ -13,7 +13,7 @@ fn name(name: &str) -> TopicName {
 fn publish(topic: &str, value: &str, key: Option<&str>) -> Command {
     let key = key.map(|key| IdempotencyKey::parse(key).expect("a key"));
     let message = NewMessage::new(JsonText::parse(value).expect("JSON"), Headers::default(), None, key);
-    Command::Publish { topic: name(topic), messages: vec![message], create: Some(Retention::default()) }
+    Command::Publish { topic: name(topic), messages: vec![message], create: Some(TopicSettings::default()) }
 }
 
 fn replica(commands: &[Command]) -> Replica {
@@ -53,7 +53,7 @@ fn the_first_difference_is_named() {
     assert_eq!(difference(1, publish("b", "2", Some("l"))), (Some(name("b")), None), "another key");
     assert_eq!(difference(3, Command::Tick), (None, None), "in no topic");
     let retention = Retention { max_messages: 1, ..Retention::default() };
-    let command = Command::Publish { topic: name("a"), messages: Vec::new(), create: Some(retention) };
+    let command = Command::Publish { topic: name("a"), messages: Vec::new(), create: Some(retention.into()) };
     assert_eq!(difference(0, command).0, Some(name("a")), "other settings");
 }
 

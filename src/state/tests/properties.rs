@@ -1,17 +1,18 @@
 //! What holds for every log, however its nodes stop and start: checked against a naive model of what was published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::replica::{Replica, Rows};
 use crate::domain::{
-    Bearer, Headers, IdempotencyKey, JsonText, Message, NewMessage, Pattern, Position, Retention, RetentionChange,
-    Revoked, Selection, TicketId, Timestamp, TopicName,
+    Bearer, Headers, IdempotencyKey, JsonText, MemberData, Message, NewMessage, NodeId, Pattern, Position, Retention,
+    RetentionChange, Revoked, Selection, SettingsChange, TicketId, Timestamp, TopicName, TopicSettings, UserId,
 };
 use crate::state::{
-    Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Missed, PageLimit, Reply, Ticket,
+    Attendee, Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Machine, Member, Missed,
+    PageLimit, Reply, Ticket,
 };
 
 /// What happens to a node.
@@ -45,23 +46,26 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        2 => (name(), retention(), change()).prop_map(|(name, default, retention)| {
-            Command::CreateTopic { name, retention, default }
+        2 => (name(), settings(), change()).prop_map(|(name, default, settings)| {
+            Command::CreateTopic { name, settings, default }
         }),
-        1 => (name(), change()).prop_map(|(name, change)| Command::ChangeRetention { name, change }),
+        1 => (name(), change()).prop_map(|(name, change)| Command::ChangeTopic { name, change }),
         1 => name().prop_map(|name| Command::DeleteTopic { name }),
-        8 => (name(), prop::collection::vec(message(), 0..4), prop::option::of(retention()))
+        8 => (name(), prop::collection::vec(message(), 0..4), prop::option::of(settings()))
             .prop_map(|(topic, messages, create)| Command::Publish { topic, messages, create }),
         1 => Just(Command::AllotNode),
         1 => Just(Command::Tick),
         1 => (bearer(), 0..20_000_u64).prop_map(|(bearer, until)| Command::CreateTicket {
             id: TicketId::of(bearer.subject.as_deref().unwrap_or_default()),
-            ticket: Ticket { bearer, subscribe: vec![Pattern::parse("a:*").expect("a pattern")] },
+            ticket: Ticket { bearer, subscribe: vec![Pattern::parse("a:*").expect("a pattern")], presence: Vec::new(), data: None },
             expires_at: Timestamp::from_millis(until),
         }),
         1 => (revoked(), 0..20_000_u64).prop_map(|(whom, until)| {
             Command::Revoke { whom, until: Timestamp::from_millis(until) }
         }),
+        4 => (node(), prop::collection::vec(attendee(), 0..4), prop::collection::vec((name(), user()), 0..3))
+            .prop_map(|(node, joined, left)| Command::Attend { node, joined, left }),
+        1 => node().prop_map(|node| Command::Dismiss { node }),
     ]
 }
 
@@ -90,11 +94,29 @@ fn name() -> impl Strategy<Value = TopicName> {
     prop::sample::select(&NAMES).prop_map(|name| TopicName::parse(name).expect("a name"))
 }
 
-fn retention() -> impl Strategy<Value = Retention> {
-    change().prop_map(|change| change.applied_to(Retention::default()))
+fn node() -> impl Strategy<Value = NodeId> {
+    (1..4_u64).prop_map(NodeId::new)
 }
 
-fn change() -> impl Strategy<Value = RetentionChange> {
+fn user() -> impl Strategy<Value = UserId> {
+    "[uvw]".prop_map(|user| UserId::parse(&user).expect("a user"))
+}
+
+fn attendee() -> impl Strategy<Value = Attendee> {
+    let data = "[0-2]".prop_map(|data| MemberData::new(JsonText::parse(&data).expect("JSON")).expect("small"));
+    (name(), user(), prop::option::of(data)).prop_map(|(topic, user, data)| Attendee { topic, user, data })
+}
+
+fn settings() -> impl Strategy<Value = TopicSettings> {
+    change().prop_map(|change| change.applied_to(TopicSettings::default()))
+}
+
+fn change() -> impl Strategy<Value = SettingsChange> {
+    (retention(), prop::option::of(any::<bool>()))
+        .prop_map(|(retention, presence)| SettingsChange { retention, presence })
+}
+
+fn retention() -> impl Strategy<Value = RetentionChange> {
     let bound = |small: u64| prop::option::of(prop_oneof![9 => 0..small, 1 => Just(u64::MAX)]);
     (bound(5), bound(40), bound(10)).prop_map(|(max_messages, max_bytes, max_age_seconds)| RetentionChange {
         max_messages,
@@ -117,6 +139,11 @@ struct Model {
     topics: BTreeMap<TopicName, usize>,
     /// How many messages had been published when the last topic of a name was deleted.
     deleted: BTreeMap<TopicName, u64>,
+    /// Who is present where, as a watcher knows from the changes that it was told.
+    rosters: BTreeMap<TopicName, BTreeMap<UserId, Member>>,
+    /// Who is online since when, as a watcher knows.
+    online: BTreeMap<UserId, Timestamp>,
+    version: u64,
 }
 
 impl Model {
@@ -132,6 +159,27 @@ impl Model {
                     assert!(self.topics.remove(name).is_some());
                     self.deleted.insert(name.clone(), position.get());
                 }
+                Event::Presence { topic, position, version, change } => {
+                    assert_eq!(position.get(), self.published.len() as u64);
+                    self.advance(*version);
+                    let roster = self.rosters.entry(topic.clone()).or_default();
+                    for member in &change.joined {
+                        assert_eq!(roster.insert(member.user.clone(), member.clone()), None);
+                    }
+                    for member in &change.updated {
+                        assert!(roster.insert(member.user.clone(), member.clone()).is_some());
+                    }
+                    for user in &change.left {
+                        assert!(roster.remove(user).is_some());
+                    }
+                }
+                Event::Status { user, version, since, .. } => {
+                    self.advance(*version);
+                    match since {
+                        Some(since) => assert_eq!(self.online.insert(user.clone(), *since), None),
+                        None => assert!(self.online.remove(user).is_some()),
+                    }
+                }
                 Event::Published(message) => {
                     assert_eq!(message.position.get(), self.published.len() as u64 + 1, "positions are dense");
                     assert_eq!(message.seq.get(), self.of_topic(&message.topic).len() as u64 + 1, "seqs are dense");
@@ -144,6 +192,11 @@ impl Model {
     }
 
     /// The messages of an existing topic.
+    fn advance(&mut self, version: u64) {
+        assert_eq!(version, self.version + 1);
+        self.version = version;
+    }
+
     fn of_topic(&self, name: &TopicName) -> Vec<&Arc<Message>> {
         let from = self.topics.get(name).copied().unwrap_or(self.published.len());
         self.published[from..].iter().filter(|message| message.topic == *name).collect()
@@ -172,13 +225,15 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
             let bytes: u64 = kept.iter().map(|message| message.size_bytes() as u64).sum();
             assert_eq!((info.messages, info.bytes), (kept.len() as u64, bytes));
             assert_eq!(info.next_seq.get(), model.of_topic(&name).len() as u64 + 1);
-            assert!(info.messages <= info.retention.max_messages && bytes <= info.retention.max_bytes);
+            assert!(
+                info.messages <= info.settings.retention.max_messages && bytes <= info.settings.retention.max_bytes
+            );
             for message in kept.iter().filter(|message| message.position.get() <= published_before_this_entry as u64) {
                 let age_ms = machine.time().as_millis() - message.created_at.as_millis();
-                assert!(age_ms / 1_000 < info.retention.max_age_seconds, "retained beyond its age");
+                assert!(age_ms / 1_000 < info.settings.retention.max_age_seconds, "retained beyond its age");
             }
             for message in &kept {
-                let age_ms = info.retention.max_age_seconds.saturating_mul(1_000);
+                let age_ms = info.settings.retention.max_age_seconds.saturating_mul(1_000);
                 let expires_ms = message.created_at.as_millis().saturating_add(age_ms);
                 let next = machine.next_expiry();
                 assert!(
@@ -204,6 +259,7 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
         retained.extend(kept);
     }
 
+    check_presence(machine, model);
     retained.sort_by_key(|message| message.position);
     let everything = Selection { patterns: [Pattern::parse("**").expect("a pattern")].into(), ..Selection::default() };
     let read = machine.read(&everything, Position::ZERO, machine.position(), WHOLE);
@@ -211,6 +267,34 @@ fn check(replica: &Replica, model: &Model, published_before_this_entry: usize) {
     for time in retained.iter().map(|message| message.created_at) {
         let since = machine.since(&everything, time);
         assert!(retained.iter().all(|message| message.created_at < time || message.position > since));
+    }
+}
+
+/// Whoever was told all changes knows who is there.
+fn check_presence(machine: &Machine, model: &Model) {
+    let mut online: BTreeSet<UserId> = BTreeSet::new();
+    for name in NAMES {
+        let name = TopicName::parse(name).expect("a name");
+        let roster = machine.roster(&name, None, usize::MAX);
+        let has_presence = machine.topic(&name).is_some_and(|info| info.settings.presence);
+        assert_eq!(roster.is_some(), has_presence);
+        let members: Vec<Member> =
+            model.rosters.get(&name).into_iter().flatten().map(|(_, member)| member.clone()).collect();
+        let roster = roster.unwrap_or_default();
+        assert_eq!((roster.count, &roster.members), (members.len(), &members), "the members of {name}");
+        online.extend(members.into_iter().map(|member| member.user));
+    }
+    assert!(online.iter().eq(model.online.keys()));
+    for (user, since) in &model.online {
+        let status = machine.user_status(user).expect("online");
+        assert_eq!(status.since, *since);
+        let in_topics = model.rosters.iter().filter(|(_, roster)| roster.contains_key(user)).map(|(name, _)| name);
+        assert!(status.topics.iter().map(|(name, ..)| name).collect::<BTreeSet<_>>().into_iter().eq(in_topics));
+        let nodes = status.topics.iter().flat_map(|(.., nodes)| nodes);
+        assert!(
+            nodes.clone().next().is_some()
+                && nodes.clone().all(|node| machine.attendees(*node).any(|(_, on)| on == user))
+        );
     }
 }
 
@@ -261,12 +345,15 @@ proptest! {
         let mut first: BTreeMap<IdempotencyKey, Arc<Message>> = BTreeMap::new();
         for (messages, restart) in batches {
             let publish =
-                Command::Publish { topic: topic.clone(), messages: messages.clone(), create: Some(Retention::default()) };
+                Command::Publish { topic: topic.clone(), messages: messages.clone(), create: Some(TopicSettings::default()) };
             let entry = Entry { time: Timestamp::default(), key_window: KeyWindow::default(), commands: vec![publish] };
             let (outcomes, events) = replica.apply(&entry);
             let mut stored = events.into_iter().filter_map(|event| match event {
                 Event::Published(message) => Some(message),
-                Event::TopicCreated { .. } | Event::TopicDeleted { .. } => None,
+                Event::TopicCreated { .. }
+                | Event::TopicDeleted { .. }
+                | Event::Presence { .. }
+                | Event::Status { .. } => None,
             });
             if let Ok(Reply::Published(published)) = &outcomes[0] {
                 for (message, published) in messages.iter().zip(published) {
@@ -304,7 +391,7 @@ fn one_entry_expires_only_so_much_and_the_next_ones_go_on() {
     let publish = |number: usize| Command::Publish {
         topic: name(number),
         messages: vec![message.clone(); EXPIRY_STEPS_PER_ENTRY_MAX / 2],
-        create: Some(retention),
+        create: Some(retention.into()),
     };
     let mut replica = Replica::default();
     replica.apply(&entry(0, (0..4).map(publish).collect()));

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::replica::{Replica, Rows};
 use crate::domain::{
-    Bearer, Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Pattern, Retention, Revoked, TicketId, Timestamp,
-    TopicName,
+    Bearer, Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, NodeId, Pattern, Revoked, TicketId, Timestamp,
+    TopicName, TopicSettings, UserId,
 };
 use crate::state::rows::RESERVED_CONSENSUS;
-use crate::state::{CodecError, Command, Contradiction, Entry, KeyWindow, Machine, RestoreError, Ticket};
+use crate::state::{Attendee, CodecError, Command, Contradiction, Entry, KeyWindow, Machine, RestoreError, Ticket};
 
 /// Rows of every kind.
 fn rows() -> Rows {
@@ -22,9 +22,16 @@ fn rows() -> Rows {
     let publish = |topic: &str| Command::Publish {
         topic: name(topic),
         messages: vec![message("1"), message("2")],
-        create: Some(Retention::default()),
+        create: Some(TopicSettings { presence: true, ..TopicSettings::default() }),
     };
-    let ticket = Ticket { bearer: Bearer::default(), subscribe: vec![Pattern::parse("orders").expect("a pattern")] };
+    let ticket = Ticket {
+        bearer: Bearer::default(),
+        subscribe: vec![Pattern::parse("orders").expect("a pattern")],
+        presence: Vec::new(),
+        data: None,
+    };
+    let user = UserId::parse("ada").expect("a user");
+    let attendee = Attendee { topic: name("orders"), user, data: None };
     let commands = vec![
         publish("orders"),
         publish("billing"),
@@ -32,6 +39,7 @@ fn rows() -> Rows {
         Command::DeleteTopic { name: name("gone") },
         Command::CreateTicket { id: TicketId::of("t"), ticket, expires_at: Timestamp::from_millis(9) },
         Command::Revoke { whom: Revoked::Subject("eve".to_owned()), until: Timestamp::from_millis(9) },
+        Command::Attend { node: NodeId::new(1), joined: vec![attendee], left: Vec::new() },
     ];
     let mut replica = Replica::default();
     replica.apply(&Entry { time: Timestamp::from_millis(7), key_window: KeyWindow::default(), commands });
@@ -69,6 +77,7 @@ fn no_row_can_be_missing() {
             3 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Messages(_))), "{error}"),
             4 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Keys(_))), "{error}"),
             5 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Tombstones)), "{error}"),
+            8 => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Presence)), "{error}"),
             _ => assert!(matches!(error, RestoreError::Contradiction(Contradiction::Access)), "{error}"),
         }
     }
@@ -89,10 +98,10 @@ fn no_row_can_be_there_twice() {
 #[test]
 fn another_version_is_named() {
     let mut rows = rows();
-    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 5;
-    let error = restore(rows).expect_err("version 5");
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 6;
+    let error = restore(rows).expect_err("version 6");
     let RestoreError::Row { source, .. } = error else { panic!("{error}") };
-    assert_eq!(source, CodecError::Version { found: 5, expected: 4 });
+    assert_eq!(source, CodecError::Version { found: 6, expected: 5 });
 }
 
 #[test]

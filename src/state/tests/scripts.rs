@@ -8,12 +8,12 @@ use goldenscript::{Argument, Context};
 
 use super::replica::Replica;
 use crate::domain::{
-    Bearer, Headers, IdempotencyKey, JsonText, NewMessage, Pattern, Position, Retention, RetentionChange, Revoked,
-    Selection, TicketId, Timestamp, TopicName,
+    Bearer, Headers, IdempotencyKey, JsonText, MemberData, NewMessage, NodeId, Pattern, Position, Retention,
+    RetentionChange, Revoked, Selection, SettingsChange, TicketId, Timestamp, TopicName, TopicSettings, UserId,
 };
 use crate::state::{
-    Command, Entry, Event, HistoryRange, Hole, KeyWindow, Missed, Outcome, Page, PageLimit, Published, Refusal, Reply,
-    Slot, Ticket, TopicInfo,
+    Attendee, Command, Entry, Event, HistoryRange, Hole, KeyWindow, Member, Missed, Outcome, Page, PageLimit,
+    Published, Refusal, Reply, RosterChange, Slot, Ticket, TopicInfo,
 };
 
 macro_rules! scripts {
@@ -38,6 +38,7 @@ scripts! {
     messages_have_positions_and_seqs
     messages_leave_by_age
     messages_leave_by_bytes
+    members_come_and_go
     messages_leave_by_number
     node_ids_are_never_used_again
     only_what_is_retained_is_written
@@ -68,16 +69,16 @@ impl goldenscript::Runner for Runner {
         match command.name.as_str() {
             "at" => self.clock_ms = args.position(0)?.get(),
             "window" => self.window = KeyWindow { max_age_ms: args.number("age_ms")?, max_keys: args.number("keys")? },
-            "create" => return self.apply(create(args.topic()?, args.retention()?)),
-            "retain" => {
-                let (name, change) = (args.topic()?, args.retention()?);
-                return self.apply(Command::ChangeRetention { name, change });
+            "create" => return self.apply(create(args.topic()?, args.settings()?)),
+            "change" => {
+                let (name, change) = (args.topic()?, args.settings()?);
+                return self.apply(Command::ChangeTopic { name, change });
             }
             "delete" => return self.apply(Command::DeleteTopic { name: args.topic()? }),
             // A message is a value, or key=value. Its size is that of the value as JSON and 2 bytes of empty headers.
             "publish" | "publish-or-create" => {
                 let topic = args.topic()?;
-                let create = (command.name == "publish-or-create").then(Retention::default);
+                let create = (command.name == "publish-or-create").then(TopicSettings::default);
                 let messages = args.0.iter().map(message).collect::<Fallible<_>>()?;
                 return self.apply(Command::Publish { topic, messages, create });
             }
@@ -91,7 +92,11 @@ impl goldenscript::Runner for Runner {
                 let (id, until) = (TicketId::of(&args.text()?), args.number("until")?);
                 let subscribe = vec![Pattern::parse(&args.text()?)?];
                 let expires_at = Timestamp::from_millis(until);
-                return self.apply(Command::CreateTicket { id, ticket: Ticket { bearer, subscribe }, expires_at });
+                return self.apply(Command::CreateTicket {
+                    id,
+                    ticket: Ticket { bearer, subscribe, presence: Vec::new(), data: None },
+                    expires_at,
+                });
             }
             "revoke" => {
                 let whom = match (args.option("token")?, args.option("subject")?, args.option::<String>("ticket")?) {
@@ -112,13 +117,59 @@ impl goldenscript::Runner for Runner {
                 };
                 write!(out, "{}", if machine.is_revoked(&bearer) { "no" } else { "yes" })?;
             }
+            // Who comes is +topic@user or +topic@user=data, who goes is -topic@user.
+            "attend" => {
+                let node = NodeId::new(args.text()?.parse()?);
+                let (mut joined, mut left) = (Vec::new(), Vec::new());
+                for arg in args.0 {
+                    let Argument::Positional(text) = arg else { return Err("not a member".into()) };
+                    let (who, data) =
+                        text.split_once('=').map_or((text.as_str(), None), |(who, data)| (who, Some(data)));
+                    let data = data.map(|data| JsonText::parse(&format!("{data:?}"))).transpose()?;
+                    let data = data.map(MemberData::new).transpose()?;
+                    let (topic, user) = who.get(1..).and_then(|who| who.split_once('@')).ok_or("which topic?")?;
+                    let (topic, user) = (TopicName::parse(topic)?, UserId::parse(user)?);
+                    if who.starts_with('+') {
+                        joined.push(Attendee { topic, user, data });
+                    } else {
+                        left.push((topic, user));
+                    }
+                }
+                return self.apply(Command::Attend { node, joined, left });
+            }
+            "dismiss" => return self.apply(Command::Dismiss { node: NodeId::new(args.text()?.parse()?) }),
+            "roster" => {
+                let topic = args.topic()?;
+                let after = args.option::<String>("after")?.map(|after| UserId::parse(&after)).transpose()?;
+                let roster = machine.roster(&topic, after.as_ref(), args.option("limit")?.unwrap_or(usize::MAX));
+                let Some(roster) = roster else { return Ok("no presence".into()) };
+                writeln!(out, "{} at version {}", roster.count, roster.version)?;
+                for member in &roster.members {
+                    writeln!(out, "{}", describe_member(member))?;
+                }
+            }
+            "status" => {
+                let Some(status) = machine.user_status(&UserId::parse(&args.text()?)?) else {
+                    return Ok("offline".into());
+                };
+                writeln!(out, "online since {}", status.since.as_millis())?;
+                for (topic, since, nodes) in &status.topics {
+                    let nodes = nodes.iter().map(|node| node.get()).collect::<Vec<_>>();
+                    writeln!(out, "{topic} since {} by {nodes:?}", since.as_millis())?;
+                }
+            }
+            "attendees" => {
+                for (topic, user) in machine.attendees(NodeId::new(args.text()?.parse()?)) {
+                    writeln!(out, "{topic}@{user}")?;
+                }
+            }
             "allot-node" => return self.apply(Command::AllotNode),
             "tick" => return self.apply(Command::Tick),
             "create-and-delete" => {
                 let (prefix, count) = (args.topic()?, args.number("count")?);
                 for number in 0..count {
                     let name = TopicName::parse(&format!("{prefix}{number}"))?;
-                    self.apply(create(name.clone(), RetentionChange::default()))?;
+                    self.apply(create(name.clone(), SettingsChange::default()))?;
                     self.apply(Command::DeleteTopic { name })?;
                 }
             }
@@ -131,7 +182,7 @@ impl goldenscript::Runner for Runner {
             "restart" => self.replica.restart(),
             "rows" => {
                 for key in self.replica.rows.keys() {
-                    let kind = ["", "meta", "topic", "message", "key", "tombstone", "ticket", "revocation"]
+                    let kind = ["", "meta", "topic", "message", "key", "tombstone", "ticket", "revocation", "member"]
                         [usize::from(key[0])];
                     let numbers = key[1..].chunks(8).map(|n| u64::from_be_bytes(n.try_into().expect("8 bytes")));
                     writeln!(out, "{kind} {:?}", numbers.collect::<Vec<_>>())?;
@@ -270,12 +321,13 @@ impl Args<'_> {
         Ok(self.option(wanted)?.ok_or_else(|| format!("{wanted}= is missing"))?)
     }
 
-    fn retention(&self) -> Fallible<RetentionChange> {
-        Ok(RetentionChange {
+    fn settings(&self) -> Fallible<SettingsChange> {
+        let retention = RetentionChange {
             max_messages: self.option("messages")?,
             max_bytes: self.option("bytes")?,
             max_age_seconds: self.option("age")?,
-        })
+        };
+        Ok(SettingsChange { retention, presence: self.option("presence")? })
     }
 
     /// Names and patterns: what holds a `*` is a pattern.
@@ -296,8 +348,8 @@ impl Args<'_> {
     }
 }
 
-fn create(name: TopicName, retention: RetentionChange) -> Command {
-    Command::CreateTopic { name, retention, default: Retention::default() }
+fn create(name: TopicName, settings: SettingsChange) -> Command {
+    Command::CreateTopic { name, settings, default: TopicSettings::default() }
 }
 
 fn message(arg: &Argument) -> Fallible<NewMessage> {
@@ -314,7 +366,7 @@ fn describe_outcome(outcome: &Outcome) -> String {
     match outcome {
         Ok(Reply::TopicCreated(info)) => format!("created: {}", describe_topic(info)),
         Ok(Reply::TopicExists(info)) => format!("exists: {}", describe_topic(info)),
-        Ok(Reply::RetentionChanged(info)) => format!("changed: {}", describe_topic(info)),
+        Ok(Reply::TopicChanged(info)) => format!("changed: {}", describe_topic(info)),
         Ok(Reply::TopicDeleted) => "deleted".into(),
         Ok(Reply::Published(published)) => {
             format!("published: {}", published.iter().map(describe_published).collect::<Vec<_>>().join(", "))
@@ -324,9 +376,14 @@ fn describe_outcome(outcome: &Outcome) -> String {
         Ok(Reply::Ticked) => "ticked".into(),
         Ok(Reply::TicketCreated) => "ticket created".into(),
         Ok(Reply::Revoked) => "revoked".into(),
-        Err(Refusal::TopicExists { existing }) => format!(
-            "refused: the topic exists with {} messages, {} bytes, {} s",
-            existing.max_messages, existing.max_bytes, existing.max_age_seconds
+        Ok(Reply::Attended { passed_over }) => format!("attended, {passed_over} passed over"),
+        Ok(Reply::Dismissed { members }) => format!("dismissed, {members} left"),
+        Err(Refusal::TopicExists { existing: TopicSettings { retention, presence } }) => format!(
+            "refused: the topic exists with {} messages, {} bytes, {} s{}",
+            retention.max_messages,
+            retention.max_bytes,
+            retention.max_age_seconds,
+            if *presence { ", presence" } else { "" }
         ),
         Err(
             refusal @ (Refusal::TopicNotFound
@@ -340,11 +397,12 @@ fn describe_outcome(outcome: &Outcome) -> String {
 
 fn describe_topic(info: &TopicInfo) -> String {
     let TopicInfo { name, messages, bytes, first_seq, next_seq, last_position, .. } = info;
-    let Retention { max_messages, max_bytes, max_age_seconds } = info.retention;
+    let TopicSettings { retention: Retention { max_messages, max_bytes, max_age_seconds }, presence } = info.settings;
+    let presence = if presence { ", presence" } else { "" };
     let created_at = info.created_at.as_millis();
     format!(
         "{name} of {created_at}: {messages}/{max_messages} messages, {bytes}/{max_bytes} bytes, {max_age_seconds} s, \
-         seqs {first_seq}..{next_seq}, last position {last_position}"
+         seqs {first_seq}..{next_seq}, last position {last_position}{presence}"
     )
 }
 
@@ -360,7 +418,24 @@ fn describe_event(event: &Event) -> String {
         Event::Published(message) => {
             format!("{} {}#{} {}", message.position, message.topic, message.seq, message.value.as_str())
         }
+        Event::Presence { topic, position, version, change } => {
+            let RosterChange { joined, updated, left } = &**change;
+            let joined = joined.iter().map(|member| format!("+{}", describe_member(member)));
+            let updated = updated.iter().map(|member| format!("~{}", describe_member(member)));
+            let left = left.iter().map(|user| format!("-{user}"));
+            let changes = joined.chain(updated).chain(left).collect::<Vec<_>>().join(", ");
+            format!("{topic} after {position}, version {version}: {changes}")
+        }
+        Event::Status { user, position, version, since } => {
+            let status = since.map_or("offline".to_owned(), |since| format!("online since {}", since.as_millis()));
+            format!("{user} after {position}, version {version}: {status}")
+        }
     }
+}
+
+fn describe_member(member: &Member) -> String {
+    let data = member.data.as_ref().map_or(String::new(), |data| format!(" {}", data.as_str()));
+    format!("{} since {}{data}", member.user, member.since.as_millis())
 }
 
 fn describe_hole(Hole { deleted, missed }: Hole) -> String {
