@@ -28,6 +28,7 @@ mod full_disk;
 mod golden;
 mod lifecycle;
 mod membership;
+mod presence;
 mod regressions;
 mod soak;
 mod tidy;

@@ -141,7 +141,7 @@ impl Client {
         self.make_as(node, &json!({ "name": topic, "retention": { "maxMessages": max_messages } })).await;
     }
 
-    async fn make_as(&self, node: &str, topic: &Value) {
+    pub(crate) async fn make_as(&self, node: &str, topic: &Value) {
         let answer = self.settled(self.request(Method::POST, &format!("{node}/topics")).json(topic)).await;
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
     }
