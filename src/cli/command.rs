@@ -1,5 +1,6 @@
 //! The grammar of the command line, made from the table of settings.
 
+use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
@@ -11,6 +12,7 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl backup <COMMAND>               save, check and restore all that a cluster has
        repl recover --force-new-cluster    go on with one node where the majority is lost
        repl token <COMMAND>                make tokens and look at them
+       repl pub | sub | topic              publish, follow topics, manage them
        repl dev                            a cluster on this machine, to try things out";
 
 const AFTER_HELP: &str = "\
@@ -47,6 +49,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::recover::command())
         .subcommand(super::token::command())
         .subcommand(super::dev::command())
+        .subcommands(super::remote::commands())
         .disable_help_subcommand(true)
         .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
 }
@@ -65,8 +68,23 @@ pub(super) fn arguments(fields: &[&str]) -> impl Iterator<Item = Arg> {
     SETTINGS.iter().filter(|setting| fields.contains(&setting.field)).map(argument)
 }
 
-/// The settings that every command takes.
-pub(super) fn common() -> impl Iterator<Item = &'static Setting> {
+/// The settings that every command takes, kept from the help of one that has no use for them.
+pub(super) fn common_hidden() -> impl Iterator<Item = Arg> {
+    common().map(|setting| argument(setting).hide(true))
+}
+
+/// Refuses the settings that every command takes, for one that has no use for them.
+///
+/// # Errors
+/// One was given.
+pub(super) fn refuse_common(matches: &ArgMatches, command: &str, because: &str) -> anyhow::Result<()> {
+    match common().find(|setting| matches.value_source(setting.field).is_some()) {
+        Some(setting) => bail!("`{command}` takes no {}: {because}", setting.flag()),
+        None => Ok(()),
+    }
+}
+
+fn common() -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().chain([&CONFIG]).filter(|setting| COMMON.contains(&setting.field))
 }
 

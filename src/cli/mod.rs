@@ -8,10 +8,12 @@ mod admin;
 mod backup;
 mod banner;
 mod cluster;
+mod columns;
 mod command;
 mod dev;
 mod ready_file;
 mod recover;
+mod remote;
 mod report;
 mod serve;
 mod signal;
@@ -55,6 +57,7 @@ pub fn run(
         Some(("recover", matches)) => recover::run(matches, environment),
         Some(("token", matches)) => token::run(matches, environment),
         Some(("dev", matches)) => dev::run(matches),
+        Some((name @ ("pub" | "sub" | "topic"), matches)) => remote::run(name, matches, environment),
         _ => serve::serve(&matches, environment).map(|()| String::new()),
     };
     match done {
@@ -67,11 +70,12 @@ pub fn run(
             let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
             let removed = matches!(error.downcast_ref(), Some(ServerError::Expelled(Expelled::Removed)));
             let unreachable = matches!(error.downcast_ref(), Some(AdminError::Unreachable { .. }));
-            match () {
-                () if removed => REMOVED,
-                () if unreachable => UNREACHABLE,
-                () if misused => MISUSED,
-                () => FAILED,
+            match remote::exit_code(&error) {
+                Some(code) => code,
+                None if removed => REMOVED,
+                None if unreachable => UNREACHABLE,
+                None if misused => MISUSED,
+                None => FAILED,
             }
             .into()
         }

@@ -4,7 +4,10 @@ use std::ffi::{OsStr, OsString};
 
 use super::{CONFIG, ConfigError, SETTINGS, Setting};
 
-/// The settings among the variables. Every name that starts with `REPL_` has to be one.
+/// What the commands of clients read, and nodes don't.
+const OF_CLIENTS: [&str; 2] = ["REPL_SERVER", "REPL_TOKEN"];
+
+/// The settings among the variables. Every name that starts with `REPL_` has to be one, or is for clients.
 ///
 /// # Errors
 /// An unknown name, or a value that is not UTF-8.
@@ -14,7 +17,7 @@ pub(super) fn read(
     let mut found = Vec::new();
     for (name, value) in variables {
         let name = name.to_string_lossy();
-        if !name.starts_with("REPL_") || is_service_link(&name, &value) {
+        if !name.starts_with("REPL_") || OF_CLIENTS.contains(&&*name) || is_service_link(&name, &value) {
             continue;
         }
         let setting = SETTINGS.iter().chain([&CONFIG]).find(|setting| setting.variable() == name);

@@ -42,7 +42,7 @@ pub use log_format::LogFormat;
 pub use secret::{ClusterSecret, SecretError};
 pub use setting::{Fallback, Kind, Setting};
 pub use settings::{CONFIG, SETTINGS, Settings, reachable};
-pub use size::Size;
+pub use size::{Size, size};
 
 /// Valid settings, and where each came from.
 #[derive(Debug)]

@@ -20,6 +20,12 @@ impl Size {
     }
 }
 
+/// A number of bytes as settings have it: `64KiB`.
+#[must_use]
+pub fn size(text: &str) -> Option<Size> {
+    Size::parse(text)
+}
+
 impl Text for Size {
     const NAME: &str = "SIZE";
     const EXPECTED: &str = "a number of bytes, such as 65536, 64KiB, 16MiB or 1GB";

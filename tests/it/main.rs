@@ -30,6 +30,7 @@ mod lifecycle;
 mod membership;
 mod presence;
 mod regressions;
+mod remote;
 mod soak;
 mod tidy;
 mod tls;

@@ -24,7 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["domain", "auth", "config", "state", "storage", "broker", "tls", "rpc", "consensus", "node", "http", "peer"],
     ),
     ("telemetry", &["config"]),
-    ("cli", &["domain", "auth", "config", "server", "telemetry"]),
+    ("client", &[]),
+    ("cli", &["domain", "auth", "config", "server", "telemetry", "client"]),
     ("main", &["cli"]),
 ];
 
@@ -37,7 +38,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("openraft", &["consensus"]),
-    ("reqwest", &["server"]),
+    ("reqwest", &["server", "client"]),
     ("rustls", &["tls"]),
     ("sled", &["storage"]),
     ("strsim", &["config"]),

@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use crate::cli::admin::member;
+use crate::cli::columns::aligned;
 
 /// Headings, and the members of a node in `/cluster` that stand below them.
 const COLUMNS: [(&str, &str); 8] = [
@@ -25,14 +26,7 @@ pub(super) fn table(cluster: &Value) -> String {
     let headings = COLUMNS.map(|(heading, _)| heading.to_owned());
     let rows = nodes.iter().map(|node| COLUMNS.map(|(_, name)| cell(member(node, name))));
     let rows: Vec<[String; COLUMNS.len()]> = [headings].into_iter().chain(rows).collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
+    let mut text = aligned(&rows);
     let _ = writeln!(
         text,
         "\ncluster {}, term {}: {}",

@@ -42,6 +42,7 @@ pub(super) fn command() -> Command {
     Command::new("dev")
         .about("Run a cluster on this machine, to try things out")
         .after_help(AFTER_HELP)
+        .args(command::common_hidden())
         .arg(
             Arg::new("nodes")
                 .long("nodes")
@@ -88,9 +89,8 @@ enum Event {
 /// # Errors
 /// It can't be started.
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<String> {
-    if let Some(setting) = command::common().find(|setting| matches.value_source(setting.field).is_some()) {
-        bail!("`repl dev` takes no {}: its nodes have directories of their own, which go when it ends", setting.flag());
-    }
+    let because = "its nodes have directories of their own, which go when it ends";
+    command::refuse_common(matches, "repl dev", because)?;
     let number = |name: &str| matches.get_one::<u16>(name).copied().context("it has a default");
     let words: Vec<OsString> = matches.get_many::<String>("words").unwrap_or_default().map(OsString::from).collect();
     let directory = tempfile::Builder::new().prefix("repl-dev-").tempdir().context("can't make a directory")?;

@@ -85,8 +85,8 @@ fn each_sync(dir: &Path, generations: u64, mut crash: impl FnMut(u64, &[u8], &[u
         store.commit(varied_changes(generation)).expect("commits");
         files.extend(synced.take());
         assert!(files.len() > 1, "a commit is synced");
-        for pair in files.windows(2) {
-            crash(generation, &pair[0], &pair[1]);
+        for (before, after) in files.iter().zip(files.iter().skip(1)) {
+            crash(generation, before, after);
         }
         files.drain(..files.len() - 1);
         if generation.is_multiple_of(7) {

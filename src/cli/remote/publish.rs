@@ -1,0 +1,275 @@
+//! `repl pub`: publishes, each stored exactly once however often it has to be sent.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::{self, Receiver};
+use uuid::Uuid;
+
+use super::{Misuse, is_json, route};
+use crate::cli::admin::member;
+use crate::client::{Client, Method, Twice, header};
+
+/// Of a batch, as servers take it.
+const BATCH_LINES_MAX: usize = 1_000;
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Lines that are read ahead.
+const LINES_AHEAD: usize = 2 * BATCH_LINES_MAX;
+
+const AFTER_HELP: &str = "\
+Examples:
+  repl pub hello '{\"text\": \"world\"}'
+  echo 'a line of text' | repl pub hello --text
+  tail -f access.log | repl pub logs --lines --text
+  repl pub orders --jsonl <orders.jsonl     # {\"value\": …, \"type\"?, \"headers\"?, \"key\"?} a line
+
+What is sent has a key (--key, or one that is made up), so that it is stored once even if it has to be sent again. With
+--lines and --jsonl, what is there at once is stored together or not at all, up to 1,000 lines.";
+
+/// The grammar of `repl pub`.
+pub(super) fn command() -> Command {
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    Command::new("pub")
+        .about("Publish")
+        .after_help(AFTER_HELP)
+        .arg(Arg::new("topic").value_name("TOPIC").required(true).help("The topic to publish to"))
+        .arg(
+            Arg::new("value")
+                .value_name("VALUE")
+                .help("The message, as JSON; from standard input unless said")
+                .conflicts_with_all(["file", "lines", "jsonl"]),
+        )
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .help("Read a file instead of standard input")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(switch("text", "What is read is text, and not JSON"))
+        .arg(switch("lines", "Each line is a message"))
+        .arg(
+            switch("jsonl", "Each line is a message with all that belongs to it")
+                .conflicts_with_all(["lines", "text", "key", "type", "header"]),
+        )
+        .arg(
+            Arg::new("key")
+                .long("key")
+                .value_name("KEY")
+                .help("Store it once under this key, however often it is published")
+                .conflicts_with("lines"),
+        )
+        .arg(Arg::new("type").long("type").value_name("NAME").help("The name of its event"))
+        .arg(
+            Arg::new("header")
+                .long("header")
+                .value_name("NAME=TEXT…")
+                .help("Text that travels with it")
+                .action(ArgAction::Append),
+        )
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .value_name("FORMAT")
+                .help("How to print what was stored: its id, or all of it; of lines nothing, or a line each")
+                .default_value("text")
+                .value_parser(["text", "json"]),
+        )
+}
+
+/// Publishes. Answers what to print.
+///
+/// # Errors
+/// The input can't be used, or not all of it was stored.
+pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
+    let route = route(matches.get_one::<String>("topic").context("it is required")?);
+    let template = Template::new(matches)?;
+    if template.reading == Reading::Whole {
+        let text = match matches.get_one::<String>("value") {
+            Some(value) => value.clone(),
+            None => {
+                let mut text = String::new();
+                input(matches)?.read_to_string(&mut text).context("the input can't be read")?;
+                // Who types a line or lets echo make one doesn't mean its end.
+                text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+            }
+        };
+        let message = template.message(&text)?;
+        let stored = client
+            .send(Method::POST, &route, Twice::Same, |request| {
+                request.header(header::CONTENT_TYPE, "application/json").body(message.clone())
+            })
+            .await?;
+        return Ok(if is_json(matches) {
+            format!("{stored}\n")
+        } else {
+            format!("{}\n", member(&stored, "id").as_str().unwrap_or_default())
+        });
+    }
+    let mut lines = read_lines(input(matches)?);
+    let mut published = 0;
+    while let Some(batch) = next_batch(&mut lines).await {
+        let stored = publish(client, &route, &template, &batch).await;
+        let stored = stored.with_context(|| match published {
+            0 => "nothing was published".to_owned(),
+            _ => format!("the first {published} lines are published, and no more"),
+        });
+        let stored = stored?;
+        published += batch.len();
+        if is_json(matches) {
+            let mut out = io::stdout().lock();
+            stored.iter().try_for_each(|message| writeln!(out, "{message}")).context("the output can't be written")?;
+        }
+    }
+    Ok(String::new())
+}
+
+async fn publish(client: &Client, route: &str, template: &Template, batch: &[Line]) -> anyhow::Result<Vec<Value>> {
+    let mut body = String::new();
+    for line in batch {
+        let line = line.as_ref().map_err(|error| anyhow!("{error}"))?;
+        body += &template.message(line)?;
+        body.push('\n');
+    }
+    let mut stored = client
+        .send(Method::POST, route, Twice::Same, |request| {
+            request.header(header::CONTENT_TYPE, "application/x-ndjson").body(body.clone())
+        })
+        .await?;
+    Ok(stored.get_mut("messages").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// All of the input is one message.
+    Whole,
+    /// A line is the value of a message.
+    Values,
+    /// A line is a message.
+    Messages,
+}
+
+/// What messages are made of besides what is read.
+#[derive(Debug)]
+struct Template {
+    reading: Reading,
+    is_text: bool,
+    key: Option<String>,
+    rest: Map<String, Value>,
+}
+
+impl Template {
+    fn new(matches: &ArgMatches) -> anyhow::Result<Self> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let mut rest = Map::new();
+        if let Some(kind) = text("type") {
+            rest.insert("type".to_owned(), kind.into());
+        }
+        let mut headers = Map::new();
+        for header in matches.get_many::<String>("header").unwrap_or_default() {
+            let (name, text) = header.split_once('=').ok_or_else(|| Misuse(format!("{header:?} is not NAME=TEXT")))?;
+            headers.insert(name.to_owned(), text.into());
+        }
+        if !headers.is_empty() {
+            rest.insert("headers".to_owned(), headers.into());
+        }
+        let reading = match (matches.get_flag("lines"), matches.get_flag("jsonl")) {
+            (true, _) => Reading::Values,
+            (_, true) => Reading::Messages,
+            _ => Reading::Whole,
+        };
+        Ok(Self { reading, is_text: matches.get_flag("text"), key: text("key"), rest })
+    }
+
+    /// A message as it is sent.
+    fn message(&self, text: &str) -> Result<String, Misuse> {
+        let misuse =
+            |error: &dyn std::fmt::Display, hint: &str| Misuse(format!("what was read is no JSON: {error}{hint}"));
+        if self.reading == Reading::Messages {
+            let message = serde_json::from_str(text).map_err(|error| misuse(&error, ""))?;
+            let Value::Object(mut message) = message else {
+                return Err(Misuse("a line is no object of JSON".to_owned()));
+            };
+            message.entry("key").or_insert_with(new_key);
+            return Ok(Value::Object(message).to_string());
+        }
+        let value = if self.is_text {
+            Value::from(text).to_string()
+        } else {
+            let raw: &RawValue =
+                serde_json::from_str(text).map_err(|error| misuse(&error, "; for text, say --text"))?;
+            raw.get().to_owned()
+        };
+        let mut rest = self.rest.clone();
+        rest.insert("key".to_owned(), self.key.clone().map_or_else(new_key, Value::from));
+        let rest = json!(rest).to_string();
+        // The value stays as it was written, numbers of any length included.
+        Ok(format!("{{\"value\":{value},{}", rest.strip_prefix('{').unwrap_or_default()))
+    }
+}
+
+/// Made up for one message.
+fn new_key() -> Value {
+    Uuid::new_v4().to_string().into()
+}
+
+fn input(matches: &ArgMatches) -> anyhow::Result<Box<dyn Read + Send>> {
+    Ok(match matches.get_one::<PathBuf>("file") {
+        Some(path) => Box::new(File::open(path).with_context(|| format!("{} can't be read", path.display()))?),
+        None => Box::new(io::stdin()),
+    })
+}
+
+/// A line, or why there is none.
+type Line = Result<String, String>;
+
+/// Reads in a thread of its own: nobody can be told when standard input has something.
+fn read_lines(input: Box<dyn Read + Send>) -> Receiver<Line> {
+    let (lines, read) = mpsc::channel(LINES_AHEAD);
+    std::thread::spawn(move || {
+        let mut input = BufReader::new(input);
+        loop {
+            let mut line = Vec::new();
+            let most = u64::try_from(BATCH_BYTES_MAX).unwrap_or(u64::MAX);
+            let line = match input.by_ref().take(most).read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(length) if length == BATCH_BYTES_MAX => Err("a line is longer than any server takes".to_owned()),
+                Ok(_) => String::from_utf8(line).map_err(|_| "a line is not UTF-8".to_owned()),
+                Err(error) => Err(format!("the input can't be read: {error}")),
+            };
+            let line = line.map(|line| line.trim_end_matches(['\r', '\n']).to_owned());
+            if line.as_ref().is_ok_and(String::is_empty) {
+                continue;
+            }
+            let is_last = line.is_err();
+            if lines.blocking_send(line).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    read
+}
+
+/// The next lines: the first one that comes, and what is there by then.
+async fn next_batch(lines: &mut Receiver<Line>) -> Option<Vec<Line>> {
+    let first = lines.recv().await?;
+    let mut bytes = size_of_line(&first);
+    let mut batch = vec![first];
+    while batch.len() < BATCH_LINES_MAX && bytes < BATCH_BYTES_MAX / 4 {
+        let Ok(line) = lines.try_recv() else { break };
+        bytes += size_of_line(&line);
+        batch.push(line);
+    }
+    Some(batch)
+}
+
+fn size_of_line(line: &Line) -> usize {
+    line.as_ref().map_or(0, String::len)
+}

@@ -1,0 +1,135 @@
+//! `repl topic`: what topics there are, and what they keep.
+
+use anyhow::Context;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::{Map, Value, json};
+
+use super::{is_json, route};
+use crate::cli::admin::member;
+use crate::cli::columns::aligned;
+use crate::client::{Client, Method, Twice};
+use crate::config::{self, Size};
+
+/// The grammar of `repl topic`.
+pub(super) fn command() -> Command {
+    let name = || Arg::new("name").value_name("TOPIC").required(true).help("The topic's name");
+    let output = || {
+        Arg::new("output")
+            .long("output")
+            .value_name("FORMAT")
+            .help("How to print it")
+            .default_value("table")
+            .value_parser(PossibleValuesParser::new(["table", "json"]))
+    };
+    let retention = |command: Command| {
+        let bound = |name: &'static str, value: &'static str, help: &'static str| {
+            Arg::new(name).long(name).value_name(value).help(help)
+        };
+        command
+            .arg(
+                bound("max-messages", "NUMBER", "Keep so many messages; 0 keeps none").value_parser(value_parser!(u64)),
+            )
+            .arg(bound("max-bytes", "SIZE", "Keep so many bytes").value_parser(size))
+            .arg(bound("max-age", "TIME", "Keep messages for so long").value_parser(super::duration))
+            .arg(output())
+    };
+    Command::new("topic")
+        .about("List, create, change and delete topics")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("list")
+                .about("List the topics that one may do something with")
+                .arg(Arg::new("prefix").long("prefix").value_name("TEXT").help("Only those whose names begin so"))
+                .arg(output()),
+        )
+        .subcommand(retention(
+            Command::new("create").about("Create a topic; it may be there already, with the same bounds").arg(name()),
+        ))
+        .subcommand(Command::new("show").about("Show a topic").arg(name()).arg(output()))
+        .subcommand(retention(Command::new("set").about("Change what a topic keeps").arg(name())))
+        .subcommand(Command::new("delete").about("Delete a topic with all its messages").arg(name()))
+}
+
+/// Does what `matches` ask for. Answers what to print.
+///
+/// # Errors
+/// It was refused, or failed.
+pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
+    let (command, matches) = matches.subcommand().context("a command is required")?;
+    let name = || matches.get_one::<String>("name").context("it is required");
+    let topic = match command {
+        "list" => return list(matches, client).await,
+        "create" => {
+            let mut body = json!({ "name": name()? });
+            if let (Some(retention), Some(body)) = (retention(matches), body.as_object_mut()) {
+                body.insert("retention".to_owned(), retention);
+            }
+            client.send(Method::POST, "/topics", Twice::Same, |request| request.json(&body)).await?
+        }
+        "set" => {
+            let body = json!({ "retention": retention(matches).unwrap_or_else(|| json!({})) });
+            client.send(Method::PATCH, &route(name()?), Twice::Different, |request| request.json(&body)).await?
+        }
+        "delete" => {
+            client.send(Method::DELETE, &route(name()?), Twice::Different, |request| request).await?;
+            return Ok(String::new());
+        }
+        _ => client.send(Method::GET, &route(name()?), Twice::Same, |request| request).await?,
+    };
+    Ok(if is_json(matches) { format!("{topic}\n") } else { table(&[topic]) })
+}
+
+async fn list(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
+    let prefix = matches.get_one::<String>("prefix").map_or("", String::as_str);
+    let mut topics = Vec::new();
+    let mut after = None;
+    loop {
+        let query: Vec<_> =
+            [("prefix", prefix.to_owned())].into_iter().chain(after.map(|after| ("after", after))).collect();
+        let mut page = client.send(Method::GET, "/topics", Twice::Same, |request| request.query(&query)).await?;
+        if let Some(page) = page.get_mut("topics").and_then(Value::as_array_mut) {
+            topics.append(page);
+        }
+        after = member(&page, "next").as_str().map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(if is_json(matches) { topics.iter().map(|topic| format!("{topic}\n")).collect() } else { table(&topics) })
+}
+
+fn table(topics: &[Value]) -> String {
+    let headings = ["TOPIC", "MESSAGES", "BYTES", "NEXT", "SUBSCRIBERS", "KEEPS"].map(str::to_owned);
+    let rows = topics.iter().map(|topic| {
+        let text = |name: &str| match member(topic, name) {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let keeps = [("maxMessages", " messages"), ("maxBytes", " bytes"), ("maxAgeSeconds", " s")];
+        let keeps = keeps.map(|(name, unit)| (member(member(topic, "retention"), name), unit));
+        let keeps = keeps.into_iter().filter(|(bound, _)| !bound.is_null());
+        let keeps = keeps.map(|(bound, unit)| format!("{bound}{unit}")).collect::<Vec<_>>().join(", ");
+        [text("name"), text("messages"), text("bytes"), text("nextSeq"), text("subscribers"), keeps]
+    });
+    aligned(&[headings].into_iter().chain(rows).collect::<Vec<_>>())
+}
+
+/// The bounds that were named.
+fn retention(matches: &ArgMatches) -> Option<Value> {
+    let mut retention = Map::new();
+    let mut bound = |name: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            retention.insert(name.to_owned(), value.into());
+        }
+    };
+    bound("maxMessages", matches.get_one::<u64>("max-messages").copied());
+    bound("maxBytes", matches.get_one::<Size>("max-bytes").map(|size| size.bytes()));
+    bound("maxAgeSeconds", matches.get_one::<std::time::Duration>("max-age").map(std::time::Duration::as_secs));
+    (!retention.is_empty()).then_some(Value::Object(retention))
+}
+
+fn size(text: &str) -> anyhow::Result<Size> {
+    config::size(text).context("is not a number of bytes, such as 65536, 64KiB or 16MiB")
+}

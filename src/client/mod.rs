@@ -1,0 +1,182 @@
+//! A client of the broker, over the same HTTP that everybody else uses: what `repl pub`, `repl sub` and `repl topic`
+//! speak to a cluster with.
+//!
+//! It knows several servers, and goes to the next one when one doesn't serve. What may be asked twice is repeated until a
+//! deadline; a [`Subscription`] goes on, without a hole and without a repetition, for as long as somebody reads it.
+
+mod error;
+mod server;
+mod sse;
+mod subscription;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Certificate, RequestBuilder, Response};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+
+pub use reqwest::{Method, header};
+
+pub use self::error::ClientError;
+pub use self::server::{Server, ServerError};
+pub use self::subscription::{Event, Message, Subscription};
+
+/// For a connection to a server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Between two rounds over all servers: at random up to the first, and then up to twice as much each time.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How to reach a cluster, and who asks.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// Sent with every request.
+    pub token: Option<String>,
+    /// Certificates in PEM, of authorities that are trusted besides the system's.
+    pub authorities: Vec<u8>,
+    /// How long a request is repeated.
+    pub patience: Duration,
+}
+
+/// Speaks to a cluster.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    token: Option<String>,
+    patience: Duration,
+    /// The first is asked next.
+    servers: Mutex<Vec<Server>>,
+}
+
+/// What a request does if it is done twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twice {
+    /// What it does once.
+    Same,
+    /// Perhaps something else: it is only repeated if it was certainly not done.
+    Different,
+}
+
+impl Client {
+    /// Does not connect yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Setup`]: the certificates can't be used.
+    pub fn new(options: Options) -> Result<Self, ClientError> {
+        let Options { servers, token, authorities, patience } = options;
+        let authorities = Certificate::from_pem_bundle(&authorities).map_err(ClientError::Setup)?;
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tls_certs_merge(authorities);
+        let http = http.build().map_err(ClientError::Setup)?;
+        Ok(Self { http, token, patience, servers: Mutex::new(servers) })
+    }
+
+    /// Asks, and asks again where that may help, within the time there is. `complete` adds to the request what it needs.
+    /// Null if the answer has no body.
+    ///
+    /// # Errors
+    /// What the server asked last said.
+    pub async fn send(
+        &self,
+        method: Method,
+        route: &str,
+        twice: Twice,
+        complete: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Value, ClientError> {
+        let deadline = Instant::now() + self.patience;
+        let mut rounds = Rounds::default();
+        loop {
+            let asked = async { read(self.server(), self.ask(method.clone(), route, &complete).await?).await };
+            let answer = timeout_at(deadline, asked).await.unwrap_or(Err(ClientError::Timeout(self.patience)));
+            let error = match answer {
+                Err(error) if error.may_pass(twice) => error,
+                answer => return answer,
+            };
+            let pause = rounds.pause(self.next_server()).max(error.retry_after());
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Asks the present server, once.
+    async fn ask(
+        &self,
+        method: Method,
+        route: &str,
+        complete: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, ClientError> {
+        let server = self.server();
+        let mut request = self.http.request(method, server.url(route));
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        complete(request).send().await.map_err(|source| ClientError::Unanswered { server, source })
+    }
+
+    /// The server that is asked next.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        self.servers().first().expect("at least one").clone()
+    }
+
+    /// Goes on to the next server. Answers how many there are.
+    fn next_server(&self) -> usize {
+        let mut servers = self.servers();
+        servers.rotate_left(1);
+        servers.len()
+    }
+
+    /// Goes to this server, whether it was known or not.
+    fn go_to(&self, server: Server) {
+        let mut servers = self.servers();
+        servers.retain(|known| *known != server);
+        servers.insert(0, server);
+    }
+
+    fn servers(&self) -> std::sync::MutexGuard<'_, Vec<Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long to wait before the next server is asked: not at all within a round over all of them.
+#[derive(Debug, Default)]
+struct Rounds {
+    failures: usize,
+}
+
+impl Rounds {
+    /// One of so many servers has failed.
+    fn pause(&mut self, servers: usize) -> Duration {
+        self.failures += 1;
+        if !self.failures.is_multiple_of(servers) {
+            return Duration::ZERO;
+        }
+        let doublings = u32::try_from(self.failures / servers - 1).unwrap_or(u32::MAX);
+        let most = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(doublings)).min(PAUSE_MAX);
+        most.mul_f64(fastrand::f64())
+    }
+
+    /// Whether every one of so many servers has failed.
+    fn is_over(&self, servers: usize) -> bool {
+        self.failures >= servers
+    }
+}
+
+async fn read(server: Server, response: Response) -> Result<Value, ClientError> {
+    let problem = ClientError::of(&response);
+    let body = response.bytes().await.map_err(|source| ClientError::Unanswered { server, source })?;
+    let json = serde_json::from_slice(&body).unwrap_or_default();
+    match problem {
+        Some(problem) => Err(problem.described_by(&json)),
+        None => Ok(json),
+    }
+}

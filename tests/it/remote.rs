@@ -1,0 +1,146 @@
+//! The commands of clients, as processes beside the nodes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tokio::task::spawn_blocking;
+
+use crate::authority::Authority;
+use crate::cluster::{Cluster, until};
+use crate::golden;
+
+fn repl(servers: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+    command.env_clear().env("REPL_SERVER", servers).args(words).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end. Answers its code, and what it printed on standard output.
+async fn run(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } =
+        spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    eprint!("{}", String::from_utf8_lossy(&stderr));
+    (status.code(), String::from_utf8(stdout).expect("UTF-8"))
+}
+
+/// The same, with this on its standard input.
+async fn fed(mut command: Command, input: &'static str) -> (Option<i32>, String) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+    // Who refuses the words doesn't read the rest.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    let output = spawn_blocking(|| child.wait_with_output()).await.expect("no panic").expect("it ends");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+#[test]
+fn the_help_of_each_command_is_kept() {
+    for name in ["pub", "sub", "topic"] {
+        let output = repl("", &[name, "--help"]).output().expect("it runs");
+        golden::check(&format!("help-{name}.txt"), &String::from_utf8(output.stdout).expect("UTF-8"));
+    }
+}
+
+#[tokio::test]
+async fn what_one_command_publishes_another_one_reads() {
+    let cluster = Cluster::of(1).await;
+    let does = async |words: &[&str]| run(repl(cluster.url(0), words)).await;
+    let feeds = async |words: &[&str], input| fed(repl(cluster.url(0), words), input).await;
+    assert_eq!(does(&["pub", "a", "1"]).await.0, Some(5), "there is no such topic");
+    assert_eq!(does(&["topic", "create", "a", "--max-age", "1h"]).await.0, Some(0));
+    assert_eq!(does(&["topic", "create", "a", "--max-age", "1h"]).await.0, Some(0), "it is there as it is wanted");
+    assert_eq!(does(&["topic", "create", "a", "--max-age", "2h"]).await.0, Some(1), "it is there otherwise");
+
+    let (code, id) = does(&["pub", "a", r#"{"n": 1.00000000000000000001}"#, "--key", "once"]).await;
+    assert_eq!(code, Some(0));
+    assert_eq!(does(&["pub", "a", r#"{"n": 1.00000000000000000001}"#, "--key", "once"]).await, (code, id));
+    assert_eq!(does(&["pub", "a", "no JSON"]).await.0, Some(2));
+    assert_eq!(feeds(&["pub", "a", "--text", "--type", "line", "--header", "by=me"], "some text\n").await.0, Some(0));
+    assert_eq!(feeds(&["pub", "a", "--lines"], "true\n\n[]\n").await, (Some(0), String::new()));
+    let (code, stored) = feeds(&["pub", "a", "--jsonl", "--output", "json"], r#"{"value": 5, "key": "5"}"#).await;
+    assert!(code == Some(0) && stored.contains(r#""repeated":false"#), "{stored}");
+    assert_eq!(feeds(&["pub", "a", "--lines"], "6\nseven\n").await.0, Some(2));
+
+    let all = ["sub", "a", "--from", "earliest", "--exit-at-ready", "--format"];
+    let format = "{seq} {topic} {type} {headers} {value}";
+    let expected = "1 a  {} {\"n\":1.00000000000000000001}\n2 a line {\"by\":\"me\"} \"some text\"\n3 a  {} true\n\
+                    4 a  {} []\n5 a  {} 5\n";
+    assert_eq!(does(&[&all[..], &[format]].concat()).await, (Some(0), expected.to_owned()));
+    assert_eq!(does(&["sub", "--match", "*", "--tail", "2", "-n", "2", "--format", "{value}"]).await.1, "[]\n5\n");
+    let (code, nothing) = does(&["sub", "b", "-n", "1", "--timeout", "100ms"]).await;
+    assert_eq!((code, nothing.as_str()), (Some(7), ""), "what was waited for has not come");
+    assert_eq!(does(&["sub", "b", "--timeout", "100ms"]).await.0, Some(0));
+    assert_eq!(does(&["sub", "repl.x"]).await.0, Some(1), "no topic can have this name");
+
+    let (_, list) = does(&["topic", "list"]).await;
+    assert!(list.lines().count() == 2 && list.contains("3600 s"), "{list}");
+    assert_eq!(does(&["topic", "set", "a", "--max-messages", "1"]).await.0, Some(0));
+    let (_, topic) = does(&["topic", "show", "a", "--output", "json"]).await;
+    assert!(topic.contains(r#""messages":1"#) && topic.contains(r#""maxAgeSeconds":3600"#), "{topic}");
+    assert_eq!(does(&["topic", "delete", "a"]).await, (Some(0), String::new()));
+    assert_eq!(does(&["topic", "show", "a"]).await.0, Some(5));
+    assert_eq!(run(repl("http://127.0.0.1:1", &["topic", "list", "--patience", "10ms"])).await.0, Some(4));
+    assert_eq!(run(repl("http://127.0.0.1:1", &["sub", "a"])).await.0, Some(4));
+}
+
+#[tokio::test]
+async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let authority = Authority::new();
+    let directory = cluster.path("");
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let files = authority.issue(&directory, "node", &["127.0.0.1"]);
+    let secret = directory.join("secret");
+    fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
+    let (certificate, key, secret) = (path(&files.certificate), path(&files.key), path(&secret));
+    let node = cluster
+        .add(&["--auto-create", "--tls-cert", &certificate, "--tls-key", &key, "--token-secret-file", &secret])
+        .await;
+    let words = ["token", "create", "--secret-file", &secret, "--publish", "a", "--subscribe", "a"];
+    let (_, token) = run(repl("", &words)).await;
+    let trusted = path(&authority.publish(&directory, "trusted"));
+    let asks = async |words: &[&str], token: &str| {
+        let mut command = repl(cluster.nodes[node].url(), words);
+        command.env("REPL_TOKEN", token.trim()).args(["--patience", "100ms"]);
+        run(command).await.0
+    };
+
+    let publish = ["pub", "a", "1", "--ca-file", &trusted];
+    assert_eq!(asks(&publish, &token).await, Some(0));
+    assert_eq!(asks(&["sub", "a", "--tail", "1", "-n", "1", "--ca-file", &trusted], &token).await, Some(0));
+    assert_eq!(asks(&["sub", "b", "-n", "1", "--ca-file", &trusted], &token).await, Some(6), "of another topic");
+    assert_eq!(asks(&publish, "").await, Some(6), "without a token");
+    assert_eq!(asks(&publish[..3], &token).await, Some(4), "who shows this certificate could be anybody");
+}
+
+#[tokio::test]
+async fn commands_go_on_at_another_server_when_theirs_dies() {
+    const LINES: usize = 2_000;
+    let mut cluster = Cluster::of(3).await;
+    cluster.client.make_keeping(cluster.url(0), "a", LINES as u64).await;
+    let servers = cluster.urls().join(",");
+    let count = LINES.to_string();
+    let words = ["sub", "a", "--from", "earliest", "-n", &count, "--format", "{value}"];
+    let mut reader = repl(&servers, &words).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut writer = repl(&servers, &["pub", "a", "--lines"]).stdin(Stdio::piped()).spawn().expect("it runs");
+    let mut lines = writer.stdin.take().expect("a pipe");
+    let mut write = move |numbers: std::ops::Range<usize>| {
+        numbers.for_each(|number| writeln!(lines, "{number}").expect("it reads"));
+        lines.flush().expect("it reads");
+    };
+    let mut read = BufReader::new(reader.stdout.take().expect("a pipe")).lines();
+
+    write(0..LINES / 2);
+    let (first, read) = spawn_blocking(move || (read.next(), read)).await.expect("no panic");
+    assert_eq!(first.expect("a line").expect("UTF-8"), "0");
+    cluster.nodes[0].kill();
+    spawn_blocking(move || write(LINES / 2..LINES)).await.expect("no panic");
+    let rest = spawn_blocking(|| read.map_while(Result::ok).collect::<Vec<_>>()).await.expect("no panic");
+    let expected: Vec<_> = (1..LINES).map(|number| number.to_string()).collect();
+    assert_eq!(rest, expected, "none is missing, none comes twice");
+    let ends = async |child: &mut std::process::Child| {
+        until("the command ends", async || child.try_wait().expect("a process")).await.code()
+    };
+    assert_eq!((ends(&mut reader).await, ends(&mut writer).await), (Some(0), Some(0)));
+}
