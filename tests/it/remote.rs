@@ -60,7 +60,6 @@ async fn what_one_command_publishes_another_one_reads() {
     assert_eq!(feeds(&["pub", "a", "--lines"], "true\n\n[]\n").await, (Some(0), String::new()));
     let (code, stored) = feeds(&["pub", "a", "--jsonl", "--output", "json"], r#"{"value": 5, "key": "5"}"#).await;
     assert!(code == Some(0) && stored.contains(r#""repeated":false"#), "{stored}");
-    assert_eq!(feeds(&["pub", "a", "--lines"], "6\nseven\n").await.0, Some(2));
 
     let all = ["sub", "a", "--from", "earliest", "--exit-at-ready", "--format"];
     let format = "{seq} {topic} {type} {headers} {value}";
@@ -73,6 +72,7 @@ async fn what_one_command_publishes_another_one_reads() {
     assert_eq!(does(&["sub", "b", "--timeout", "100ms"]).await.0, Some(0));
     assert_eq!(does(&["sub", "repl.x"]).await.0, Some(1), "no topic can have this name");
 
+    assert_eq!(feeds(&["pub", "a", "--lines"], "6\nseven\n").await.0, Some(2), "whether 6 is stored or not");
     let (_, list) = does(&["topic", "list"]).await;
     assert!(list.lines().count() == 2 && list.contains("3600 s"), "{list}");
     assert_eq!(does(&["topic", "set", "a", "--max-messages", "1"]).await.0, Some(0));
@@ -80,7 +80,7 @@ async fn what_one_command_publishes_another_one_reads() {
     assert!(topic.contains(r#""messages":1"#) && topic.contains(r#""maxAgeSeconds":3600"#), "{topic}");
     assert_eq!(does(&["topic", "delete", "a"]).await, (Some(0), String::new()));
     assert_eq!(does(&["topic", "show", "a"]).await.0, Some(5));
-    assert_eq!(run(repl("http://127.0.0.1:1", &["topic", "list", "--patience", "10ms"])).await.0, Some(4));
+    assert_eq!(run(repl("http://127.0.0.1:1", &["topic", "list", "--patience", "3s"])).await.0, Some(4));
     assert_eq!(run(repl("http://127.0.0.1:1", &["sub", "a"])).await.0, Some(4));
 }
 
@@ -102,7 +102,7 @@ async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     let trusted = path(&authority.publish(&directory, "trusted"));
     let asks = async |words: &[&str], token: &str| {
         let mut command = repl(cluster.nodes[node].url(), words);
-        command.env("REPL_TOKEN", token.trim()).args(["--patience", "100ms"]);
+        command.env("REPL_TOKEN", token.trim());
         run(command).await.0
     };
 
@@ -111,7 +111,7 @@ async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     assert_eq!(asks(&["sub", "a", "--tail", "1", "-n", "1", "--ca-file", &trusted], &token).await, Some(0));
     assert_eq!(asks(&["sub", "b", "-n", "1", "--ca-file", &trusted], &token).await, Some(6), "of another topic");
     assert_eq!(asks(&publish, "").await, Some(6), "without a token");
-    assert_eq!(asks(&publish[..3], &token).await, Some(4), "who shows this certificate could be anybody");
+    assert_eq!(asks(&["sub", "a"], &token).await, Some(4), "who shows this certificate could be anybody");
 }
 
 #[tokio::test]
