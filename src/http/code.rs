@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 
 /// One line a problem: what it is called in Rust, its status, its stable text, its title.
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $code:ident: $status:ident, $text:literal, $title:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $code:ident: $status:ident, $text:literal, $title:literal;)*) => {
         /// The stable name of a problem. Clients branch on it, so a code is never renamed and never changes its meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
-            $($(#[$doc])* $code,)*
+            $($(#[doc = $doc])* $code,)*
         }
 
         impl Code {
@@ -36,6 +36,14 @@ macro_rules! catalogue {
             pub const fn title(self) -> &'static str {
                 match self {
                     $(Self::$code => $title,)*
+                }
+            }
+
+            /// What it means, for the reference.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$code => concat!($($doc),*),)*
                 }
             }
         }

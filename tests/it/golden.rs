@@ -7,7 +7,13 @@ use std::path::Path;
 /// Compares a text with `tests/it/golden/<name>`. With `UPDATE_GOLDENFILES=1` the text is written there instead.
 #[track_caller]
 pub(crate) fn check(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden").join(name);
+    check_at(&format!("tests/it/golden/{name}"), text);
+}
+
+/// The same, of any file of the repository.
+#[track_caller]
+pub(crate) fn check_at(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1") {
         fs::write(&path, text).expect("the golden file can be written");
     }

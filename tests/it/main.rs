@@ -29,6 +29,7 @@ mod golden;
 mod lifecycle;
 mod membership;
 mod presence;
+mod reference;
 mod regressions;
 mod remote;
 mod soak;
