@@ -25,11 +25,13 @@ pub struct Policy {
     pub issuer: Option<String>,
     /// How far away `exp` may be.
     pub life_max: Duration,
+    /// Whether whoever is signed in may publish to everybody's inbox, and read his own.
+    pub inboxes: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { audience: None, issuer: None, life_max: Duration::from_secs(86_400) }
+        Self { audience: None, issuer: None, life_max: Duration::from_secs(86_400), inboxes: false }
     }
 }
 

@@ -149,8 +149,13 @@ impl Claims {
                 return Err(ClaimError::Name { claim });
             }
         }
+        let mut rights = self.repl.rights(self.sub.as_deref())?;
+        if policy.inboxes && self.sub.is_some() {
+            rights.publish.extend(pattern("inbox:*", None));
+            rights.subscribe.extend(pattern("inbox:{sub}", self.sub.as_deref()));
+        }
         Ok(Principal {
-            rights: self.repl.rights(self.sub.as_deref())?,
+            rights,
             data: self.repl.data()?,
             bearer: Bearer {
                 subject: self.sub,

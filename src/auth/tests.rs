@@ -168,6 +168,24 @@ fn a_token_has_an_end_that_is_near() {
 }
 
 #[test]
+fn with_inboxes_everybody_writes_to_all_and_reads_his_own() {
+    let policy = Policy { inboxes: true, ..Policy::default() };
+    let authority = Authority::new(KeySet::secret(SECRET).expect("a secret"), policy, Rights::default());
+    let rights = |claims: Value| {
+        let principal = authority.verify(&sign(&Header::default(), &claims), now()).expect("accepted");
+        let Rights { publish, subscribe, .. } = &principal.rights;
+        [publish, subscribe].map(|patterns| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>())
+    };
+    let exp = NOW_SECONDS + 60;
+    let ada = rights(json!({ "exp": exp, "sub": "ada", "repl": {"subscribe": ["chat:*"]} }));
+    assert_eq!(ada, [vec!["inbox:*"], vec!["chat:*", "inbox:ada"]]);
+    // Who can't be a level of a name has no inbox, and nobody's token is one.
+    assert_eq!(rights(json!({ "exp": exp, "sub": "a:*" })), [vec!["inbox:*"], vec![]]);
+    assert_eq!(rights(json!({ "exp": exp, "sub": "*" })), [vec!["inbox:*"], vec![]]);
+    assert_eq!(rights(json!({ "exp": exp })), [Vec::<&str>::new(), vec![]]);
+}
+
+#[test]
 fn a_token_for_or_from_somebody_else_is_refused() {
     let policy = Policy {
         audience: Some("repl".to_owned()),

@@ -96,6 +96,9 @@ settings! {
     "Topics" => {
         /// Let a publish create the topic that it names.
         auto_create: bool = Unset("off");
+        /// Give everybody an inbox: `inbox:USER`, which that user alone reads, to which whoever is signed in publishes, and which is
+        /// there once either does.
+        inboxes: bool = Unset("off");
         /// Messages that a topic keeps unless it says otherwise. 0 keeps none.
         max_messages: u64 = Value("1000");
         /// Bytes of messages that a topic keeps unless it says otherwise.

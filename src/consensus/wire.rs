@@ -30,6 +30,7 @@ pub(crate) mod kind {
     pub(crate) const IDENTIFY: u8 = 13;
     pub(crate) const ORDER: u8 = 14;
     pub(crate) const INSPECT: u8 = 15;
+    pub(crate) const OCCUPANCY: u8 = 16;
 }
 
 /// Everything of an append request but its entries.

@@ -15,6 +15,9 @@ use super::UserId;
 #[serde(try_from = "String", into = "String")]
 pub struct TopicName(Arc<str>);
 
+/// The first level of the names of inboxes.
+const INBOX: &str = "inbox";
+
 /// Why a text is not a [`TopicName`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TopicNameError {
@@ -84,6 +87,21 @@ impl TopicName {
         &self.0
     }
 
+    /// The inbox of a user, if his id can be a level of a name.
+    #[must_use]
+    pub fn inbox(user: &UserId) -> Option<Self> {
+        let name = Self::parse(&format!("{INBOX}:{user}")).ok()?;
+        name.is_inbox().then_some(name)
+    }
+
+    /// Whether it is the inbox of some user.
+    #[must_use]
+    pub fn is_inbox(&self) -> bool {
+        let mut levels = self.levels();
+        let is_inbox = levels.next() == Some(INBOX) && levels.next().is_some_and(|user| !user.is_empty());
+        is_inbox && levels.next().is_none()
+    }
+
     /// Its levels: the parts between `:`.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split(':')
@@ -130,6 +148,16 @@ mod tests {
             check(text, &Ok(()));
         }
         check(&"x".repeat(255), &Ok(()));
+    }
+
+    #[test]
+    fn an_inbox_is_one_level_below_and_has_one_user() {
+        let inbox = |user: &str| TopicName::inbox(&UserId::parse(user).expect(user)).map(String::from);
+        assert_eq!(inbox("ada").as_deref(), Some("inbox:ada"));
+        assert_eq!((inbox("a:b"), inbox(&"x".repeat(250))), (None, None));
+        let is_inbox = |name: &str| TopicName::parse(name).expect(name).is_inbox();
+        assert!(is_inbox("inbox:ada") && is_inbox("inbox:*"));
+        assert!(!["inbox", "inbox:", "inbox:a:b", "inboxes:a", "x:inbox"].into_iter().any(is_inbox));
     }
 
     #[test]

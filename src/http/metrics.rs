@@ -208,6 +208,7 @@ fn route(path: &str) -> &'static str {
         [Some("topics"), None, ..] => "/topics",
         [Some("topics"), Some(topic), None, _] if !topic.is_empty() => "/topics/{topic}",
         [Some("topics"), Some(topic), Some("messages"), None] if !topic.is_empty() => "/topics/{topic}/messages",
+        [Some("topics"), Some(topic), Some("occupancy"), None] if !topic.is_empty() => "/topics/{topic}/occupancy",
         [Some("topics"), Some(topic), Some("presence"), None] if !topic.is_empty() => "/topics/{topic}/presence",
         [Some("users"), Some(user), Some("presence"), None] if !user.is_empty() => "/users/{user}/presence",
         [Some("topics"), Some(topic), Some("sse"), None] if !topic.is_empty() => "/topics/{topic}/sse",

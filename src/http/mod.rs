@@ -124,12 +124,13 @@ impl App {
 }
 
 /// Every route.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 15] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 16] {
     [
         ("/topics", get(topics::list).post(topics::create)),
         ("/topics/{topic}", get(topics::get).post(publish::publish).patch(topics::change).delete(topics::delete)),
         ("/topics/{topic}/messages", get(history::page)),
         ("/topics/{topic}/presence", get(presence::of_topic)),
+        ("/topics/{topic}/occupancy", get(presence::occupancy)),
         ("/topics/{topic}/sse", get(stream::one)),
         ("/users/{user}/presence", get(presence::of_user)),
         ("/sse", get(stream::many)),

@@ -37,6 +37,7 @@ use super::{Code, cluster, health, history, metrics, presence, publish, revocati
         publish::publish,
         history::page,
         presence::of_topic,
+        presence::occupancy,
         presence::of_user,
         stream::one,
         stream::many,
@@ -72,7 +73,7 @@ fn problems(operation: &str) -> Option<Vec<Code>> {
     Some(match operation {
         "listTopics" | "listNodes" => vec![Code::InvalidQuery],
         "createTopic" => [BODY, WRITE, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
-        "getTopic" => TOPIC.to_vec(),
+        "getTopic" | "getOccupancy" => TOPIC.to_vec(),
         "changeTopic" => [TOPIC, BODY, WRITE].concat(),
         "deleteTopic" => [TOPIC, WRITE].concat(),
         "publish" => [TOPIC, BODY, WRITE, &[Code::InvalidKey, Code::KeyReused, Code::PublishRate]].concat(),

@@ -1,4 +1,4 @@
-//! Who is there: the members of a topic, and whether a user is one of any.
+//! Who is there: the members of a topic, whether a user is one of any, and how many read a topic.
 
 #![expect(unused_qualifications, reason = "in what utoipa makes of the parameters")]
 
@@ -15,6 +15,7 @@ use super::path::{TopicPath, UserPath};
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{App, Problem};
 use crate::domain::{MemberData, UserId};
+use crate::node::Occupancy;
 use crate::state::Member;
 
 /// Members on one page, at most; also the default.
@@ -72,6 +73,18 @@ pub(super) struct RosterBody {
     next: Option<String>,
 }
 
+/// How many read a topic.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Occupancy)]
+pub(super) struct OccupancyBody {
+    /// The topic.
+    topic: String,
+    /// Streams of it that are open on all nodes: those that have named it, and those whose patterns have met it.
+    streams: u64,
+    /// Whether all nodes have answered.
+    complete: bool,
+}
+
 /// Where a user is.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UserPresence)]
@@ -126,6 +139,21 @@ pub(super) async fn of_topic(
         members: roster.members.into_iter().map(MemberBody::from).collect(),
         next,
     }))
+}
+
+/// Count a topic's streams
+///
+/// On all nodes, which are asked for this. Any topic has it, with presence or without.
+#[utoipa::path(get, path = "/topics/{topic}/occupancy", operation_id = "getOccupancy", tag = "presence",
+    params(TopicPath),
+    responses((status = 200, description = "How many read it", body = OccupancyBody)))]
+pub(super) async fn occupancy(
+    State(app): State<Arc<App>>,
+    Topic { name: topic, .. }: Topic<access::Subscribe>,
+) -> Result<Json<OccupancyBody>, Problem> {
+    app.node.topic(&topic).ok_or_else(Problem::topic_not_found)?;
+    let Occupancy { streams, complete } = app.node.occupancy(&topic).await;
+    Ok(Json(OccupancyBody { topic: topic.into(), streams, complete }))
 }
 
 /// Tell where a user is

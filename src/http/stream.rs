@@ -148,6 +148,7 @@ pub(super) async fn one(
     resume: LastEventId,
 ) -> Result<Response, Problem> {
     let request = query.request(Selection::topic(topic.clone()), Watched::default(), &resume, &caller)?;
+    app.node.open_inbox(&request).await;
     let stream = app.node.stream(request);
     if stream.is_ok() {
         // An `EventSource` takes a 404 for the last word, so this node's own may not be enough.
@@ -183,7 +184,9 @@ pub(super) async fn many(
     if selection.topics.len() + selection.patterns.len() > SELECTED_MAX {
         return Err(query::invalid("match", "with the patterns of the token it stands for too many; narrow it"));
     }
-    Ok(answer(&app, app.node.stream(query.request(selection, watched, &resume, &caller)?)))
+    let request = query.request(selection, watched, &resume, &caller)?;
+    app.node.open_inbox(&request).await;
+    Ok(answer(&app, app.node.stream(request)))
 }
 
 impl StreamQuery {

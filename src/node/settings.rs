@@ -55,6 +55,8 @@ pub struct NewTopics {
     pub presence: Vec<Pattern>,
     /// Whether a publish creates the topic that it names.
     pub auto_create: bool,
+    /// Whether a publish creates the inbox that it names, and a user who reads his.
+    pub inboxes: bool,
 }
 
 impl NewTopics {
@@ -66,7 +68,8 @@ impl NewTopics {
 
     /// What a topic of this name is set to if a publish creates it; `None` if none does.
     pub(super) fn created_by_publish(&self, name: &TopicName) -> Option<TopicSettings> {
-        self.auto_create.then(|| self.settings(name))
+        let is_created = self.auto_create || self.inboxes && name.is_inbox();
+        is_created.then(|| self.settings(name))
     }
 }
 

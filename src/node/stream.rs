@@ -25,7 +25,7 @@ use crate::broker::frame::{self, AuthReason, Control, GapReason};
 use crate::broker::{Chunk, ChunkBuffer, Delivery, Format, Subscription};
 use crate::consensus::Progress;
 use crate::consensus::wire::{self, kind};
-use crate::domain::{Bearer, Cursor, Message, Position, Selection, Timestamp, TopicName};
+use crate::domain::{Bearer, Cursor, Message, Position, Selection, SettingsChange, Timestamp, TopicName};
 use crate::rpc::Lane;
 use crate::state::{Hole, Missed, PageLimit, Slot};
 
@@ -185,6 +185,15 @@ impl Node {
         stream.rest();
         stream.start(start, tail, from);
         Ok(stream)
+    }
+
+    /// Sees to it that a user who reads his inbox has one. If that can't be done now, he has it once somebody writes to it.
+    pub async fn open_inbox(&self, request: &StreamRequest) {
+        let inbox = request.reader.as_ref().and_then(|reader| TopicName::inbox(&reader.user));
+        let Some(inbox) = inbox.filter(|inbox| request.selection.topics.contains(inbox)) else { return };
+        if self.inner.settings.new_topics.inboxes && self.topic(&inbox).is_none() && self.readiness().is_ok() {
+            let _ = self.create_topic(inbox, SettingsChange::default(), Instant::now() + LEADER_TIMEOUT).await;
+        }
     }
 
     /// Who names a topic is a member of it; who finds it by a pattern only looks on.

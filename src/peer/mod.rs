@@ -125,6 +125,7 @@ async fn answer(node: &Node, lane: Lane, kind: u8, payload: &Bytes, deadline: In
             Some(wire::encode(&inspected))
         }
         (_, kind::COMMITTED) => Some(wire::encode(&node.consensus().confirmed().await)),
+        (_, kind::OCCUPANCY) => Some(wire::encode(&node.streams_of(&wire::decode(payload).ok()?))),
         (_, kind::STATUS) => Some(wire::encode(&node.status())),
         (_, kind) => node.consensus().answer(kind, payload).await,
     }

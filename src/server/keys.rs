@@ -106,6 +106,7 @@ pub(super) async fn load(settings: &Settings) -> Result<Option<(Arc<Authority>, 
         audience: settings.token_audience.clone(),
         issuer: settings.token_issuer.clone(),
         life_max: settings.token_life_max,
+        inboxes: settings.inboxes,
     };
     let anonymous = Rights {
         subscribe: settings.anonymous_subscribe.clone(),

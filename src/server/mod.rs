@@ -382,6 +382,7 @@ fn node_settings(
             retention: settings.retention(),
             presence: settings.presence.clone(),
             auto_create: settings.auto_create,
+            inboxes: settings.inboxes,
         },
         presence_grace: settings.presence_grace,
         keep_alive: settings.keep_alive,

@@ -287,3 +287,62 @@ async fn without_presence_nothing_is_written_to_the_log_for_those_who_read() {
     drop(other);
     assert_eq!(entries().await - before, 2, "the topic, and its member");
 }
+
+#[tokio::test]
+async fn what_is_said_in_private_reaches_its_owner_on_whatever_node_either_is() {
+    let mut cluster = Cluster::with(3, &["--inboxes", "--presence", "inbox:*"]).await;
+    let client = cluster.client.clone();
+    let urls = cluster.urls();
+    // Nobody has created anything. Ada is there once she reads her inbox, and Bob's is there once somebody writes to it.
+    let ada = Subscriber::live(&client, &urls[1], "/topics/inbox:ada/sse?as=ada").await;
+    let mut to_ada = Vec::new();
+    for url in &urls {
+        to_ada.push(client.publish(url, "inbox:ada", json!("psst")).await);
+    }
+    ada.has_seen(&to_ada).await;
+    let to_bob = client.publish(&urls[0], "inbox:bob", json!("call me")).await;
+    let bob =
+        Subscriber::start(&client, Subscription::new([urls[2].as_str()], "/sse?topic=inbox:bob&after=earliest&as=bob"));
+    bob.has_seen(&[to_bob]).await;
+    for (url, user) in [(&urls[0], "ada"), (&urls[0], "bob"), (&urls[2], "ada")] {
+        until("the user is online", async || {
+            let status = client.get(url, &format!("/users/{user}/presence")).await.json();
+            (status["online"] == true && status["topics"][0]["topic"] == format!("inbox:{user}")).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(cluster.nodes[0].stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn streams_are_counted_on_all_nodes_whether_a_topic_has_presence_or_not() {
+    let mut cluster = Cluster::of(3).await;
+    let client = cluster.client.clone();
+    let urls = cluster.urls();
+    client.make(&urls[0], "plain").await;
+    let mut subscribers = Vec::new();
+    for (url, path) in
+        [(0, "/topics/plain/sse"), (1, "/sse?topic=plain"), (1, "/sse?topic=plain&as=ada"), (2, "/sse?match=*")]
+    {
+        subscribers.push(Subscriber::live(&client, &urls[url], path).await);
+    }
+    // A pattern meets a topic with its next message.
+    let message = client.publish(&urls[0], "plain", json!(1)).await;
+    for subscriber in &subscribers {
+        subscriber.has_seen(std::slice::from_ref(&message)).await;
+    }
+    for url in &urls {
+        let counted = client.get(url, "/topics/plain/occupancy").await.expect(200).json();
+        assert_eq!(counted, json!({"topic": "plain", "streams": 4, "complete": true}));
+    }
+    assert_eq!(client.get(&urls[0], "/topics/none/occupancy").await.code().as_deref(), Some("topic-not-found"));
+
+    cluster.nodes[2].kill();
+    drop(subscribers.pop());
+    until("one node does not answer", async || {
+        let counted = client.get(&urls[0], "/topics/plain/occupancy").await;
+        (counted.status == 200 && counted.json()["complete"] == false).then_some(())
+    })
+    .await;
+    assert_eq!(client.get(&urls[0], "/topics/plain/occupancy").await.json()["streams"], 3);
+}

@@ -38,9 +38,14 @@ pub(super) fn sign(token: &NewToken) -> String {
 }
 
 fn options() -> Options {
+    with_policy(Policy::default())
+}
+
+/// Tokens are judged by this; everybody may read `public:**`.
+pub(super) fn with_policy(policy: Policy) -> Options {
     let anonymous = Rights { subscribe: patterns(&["public:**"]), ..Rights::default() };
     let keys = KeySet::secret(SECRET).expect("a secret");
-    let authority = Authority::new(keys, Policy::default(), anonymous);
+    let authority = Authority::new(keys, policy, anonymous);
     Options { auth: Some(Arc::new(authority)), ..Options::default() }
 }
 

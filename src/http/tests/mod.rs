@@ -50,7 +50,7 @@ async fn node() -> Node {
         timing: Timing::default(),
         key_window: KeyWindow::default(),
         checkpoint: CheckpointOptions::default(),
-        new_topics: NewTopics::default(),
+        new_topics: NewTopics { inboxes: true, ..NewTopics::default() },
         presence_grace: Duration::from_millis(100),
         keep_alive: Duration::from_secs(15),
         move_window: Duration::from_secs(1),

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::access::{new_token, patterns, sign};
+use super::access::{new_token, patterns, sign, with_policy};
 use super::*;
-use crate::auth::NewToken;
+use crate::auth::{NewToken, Policy};
 use crate::domain::{JsonText, MemberData};
 
 /// Opens a stream, and reads it until it is live.
@@ -170,4 +170,30 @@ async fn tokens_tell_who_is_there_and_who_may_know() {
         "topic-not-found"
     );
     assert_eq!(api.get("/users/ada/presence").await.code(), "unauthenticated");
+}
+
+#[tokio::test]
+async fn an_inbox_is_there_once_its_owner_reads_it_or_anybody_writes_to_it() {
+    let api = Api::with(with_policy(Policy { inboxes: true, ..Policy::default() })).await;
+    let [ada, bob] = ["ada", "bob"].map(|user| sign(&NewToken { subject: Some(user.to_owned()), ..new_token() }));
+    let say = |topic: &str| json(Method::POST, &format!("/topics/{topic}"), r#"{"value":"psst"}"#);
+    let read = |topic: &str| request(Method::GET, &format!("/topics/{topic}/sse"), "");
+
+    assert_eq!(api.send_as(&bob, say("inbox:ada")).await.status, StatusCode::CREATED);
+    assert_eq!(
+        api.send_as(&ada, request(Method::GET, "/topics/inbox:ada/messages", "")).await.at("/messages/0/value"),
+        "psst"
+    );
+    assert_eq!(api.send_as(&bob, read("inbox:bob")).await.status, StatusCode::OK);
+    assert_eq!(api.send_as(&ada, say("inbox:bob")).await.at("/seq"), 1);
+
+    // Nobody else reads it, creates it otherwise, or makes any other topic by publishing.
+    assert_eq!(api.send_as(&bob, read("inbox:ada")).await.code(), "forbidden");
+    assert_eq!(api.send_as(&bob, request(Method::GET, "/sse?match=inbox:*", "")).await.status, StatusCode::OK);
+    let create = json(Method::POST, "/topics", r#"{"name":"inbox:eve"}"#);
+    assert_eq!(api.send_as(&bob, create).await.code(), "forbidden");
+    for topic in ["inbox:a:b", "inbox", "room"] {
+        assert_eq!(api.send_as(&bob, say(topic)).await.code(), "topic-not-found", "{topic}");
+    }
+    assert_eq!(api.send(say("inbox:ada")).await.code(), "unauthenticated");
 }
