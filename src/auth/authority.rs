@@ -61,6 +61,22 @@ pub enum TokenError {
     Claim(#[from] ClaimError),
 }
 
+impl TokenError {
+    /// The same in a word, for those who count.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::Critical => "critical",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Claim(claim) => claim.reason(),
+        }
+    }
+}
+
 /// What decides whom a token speaks for.
 #[derive(Debug)]
 pub struct Authority {

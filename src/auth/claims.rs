@@ -65,6 +65,24 @@ pub enum ClaimError {
     },
 }
 
+impl ClaimError {
+    /// The same in a word, for those who count.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoExpiry => "no_expiry",
+            Self::Expired => "expired",
+            Self::TooLong { .. } => "too_long",
+            Self::NotYet => "not_yet",
+            Self::Audience => "audience",
+            Self::Issuer => "issuer",
+            Self::Name { .. } => "name",
+            Self::Subject => "subject",
+            Self::Pattern { .. } => "pattern",
+            Self::Data => "data",
+        }
+    }
+}
+
 /// The payload of a token. Claims that are not for a broker are passed over.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {

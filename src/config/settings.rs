@@ -132,6 +132,17 @@ settings! {
         /// Messages a second of one token's subject, or of one address where there is no token; those of ten seconds may come
         /// at once.
         max_publish_rate: Option<u64> = Unset("no limit"), from "1", to "1000000";
+        /// New topics and tickets a minute of one token's subject, or of one address where there is no token; those of a
+        /// minute may come at once.
+        max_creation_rate: u64 = Value("1000"), from "1", to "1000000";
+        /// Topics of the cluster, by the setting of the node that leads.
+        max_topics: u64 = Value("100000"), from "1";
+        /// Tickets of one token's subject, by the setting of the node that leads.
+        max_tickets_per_subject: u64 = Value("1000"), from "1";
+        /// Streams on this node of one token's subject, or of one address where there is no token.
+        max_streams_per_subject: u64 = Value("1000"), from "1";
+        /// History that a stream brings at a stretch. Then it ends, and its client comes again for more.
+        replay_bytes_max: Size = Value("256MiB"), from "64KiB";
     }
     "Running" => {
         /// Where `repl cluster` reaches this node: a socket that only its owner may open.

@@ -165,7 +165,7 @@ impl Consensus {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, StartError> {
-        let Options { cluster, node, member, peers, timing, key_window, checkpoint, export_dir, incoming_dir } =
+        let Options { cluster, node, member, peers, timing, key_window, quotas, checkpoint, export_dir, incoming_dir } =
             options;
         let config = options::config(cluster, timing).map_err(|error| StartError::Timing(error.to_string()))?;
         let Recovered { log, store, machine, stored } = recovered;
@@ -190,7 +190,7 @@ impl Consensus {
             return Err(StartError::Expelled(expelled));
         }
         raft.runtime_config().elect(true);
-        let (proposer, proposing) = Proposer::new(raft.clone(), key_window);
+        let (proposer, proposing) = Proposer::new(raft.clone(), key_window, quotas);
         tasks.spawn(stop.clone().run_until_cancelled_owned(proposing));
 
         let inner = Inner {

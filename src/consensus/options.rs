@@ -10,7 +10,7 @@ use super::checkpoint::CheckpointOptions;
 use super::peers::Peers;
 use super::types::Member;
 use crate::domain::NodeId;
-use crate::state::KeyWindow;
+use crate::state::{KeyWindow, Quotas};
 
 /// How fast a lost leader is noticed.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,8 @@ pub struct Options {
     pub timing: Timing,
     /// How long idempotency keys are remembered, if this node leads.
     pub key_window: KeyWindow,
+    /// How much the state may grow, if this node leads.
+    pub quotas: Quotas,
     /// When memory moves to disk.
     pub checkpoint: CheckpointOptions,
     /// For snapshots that others read. Emptied at the start.

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::types::{Applied, Proposal, Raft, TypeConfig};
 use super::wire::Proposed;
 use crate::domain::Timestamp;
-use crate::state::{EncodedCommand, Entry, KeyWindow, Outcome};
+use crate::state::{EncodedCommand, Entry, KeyWindow, Outcome, Quotas};
 
 /// Entries proposed and not yet applied. Two keep the disk busy while the last one is applied and answered; more only
 /// split batches into smaller ones.
@@ -56,9 +56,9 @@ pub(super) struct Proposer {
 
 impl Proposer {
     /// The queue, and the task that empties it, which ends when every handle is gone.
-    pub(super) fn new(raft: Raft, key_window: KeyWindow) -> (Self, impl Future<Output = ()> + Send) {
+    pub(super) fn new(raft: Raft, key_window: KeyWindow, quotas: Quotas) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, run(raft, key_window, requests))
+        (Self { queue }, run(raft, key_window, quotas, requests))
     }
 
     /// Proposes commands, in one entry and in this order, and waits until they are applied here.
@@ -70,7 +70,7 @@ impl Proposer {
     }
 }
 
-async fn run(raft: Raft, key_window: KeyWindow, mut requests: mpsc::Receiver<Request>) {
+async fn run(raft: Raft, key_window: KeyWindow, quotas: Quotas, mut requests: mpsc::Receiver<Request>) {
     let in_flight = Arc::new(Semaphore::new(ENTRIES_IN_FLIGHT));
     let mut held_over = None;
     loop {
@@ -90,7 +90,7 @@ async fn run(raft: Raft, key_window: KeyWindow, mut requests: mpsc::Receiver<Req
         }
 
         let commands: Vec<EncodedCommand> = batch.iter().flat_map(|request| request.commands.clone()).collect();
-        let proposal = Proposal(Entry::join(Timestamp::now(), key_window, &commands));
+        let proposal = Proposal(Entry::join(Timestamp::now(), key_window, quotas, &commands));
         let raft = raft.clone();
         tokio::spawn(async move {
             let result = raft.client_write(proposal).await;

@@ -168,7 +168,7 @@ mod tests {
     use crate::broker::{Broker, BrokerOptions};
     use crate::domain::{Epoch, NodeId};
     use crate::rpc::Endpoint;
-    use crate::state::KeyWindow;
+    use crate::state::{KeyWindow, Quotas};
     use crate::storage::{Log, LogOptions};
 
     /// For what takes milliseconds.
@@ -188,6 +188,7 @@ mod tests {
             peers,
             timing: Timing::default(),
             key_window: KeyWindow::default(),
+            quotas: Quotas::default(),
             checkpoint: CheckpointOptions::default(),
             export_dir: dir.join("export"),
             incoming_dir,

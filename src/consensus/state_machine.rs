@@ -164,7 +164,7 @@ mod tests {
     use super::super::types::{Proposal, RaftEntry};
     use super::*;
     use crate::domain::{Headers, JsonText, NewMessage, Timestamp, TopicName, TopicSettings};
-    use crate::state::{Command, Entry, KeyWindow};
+    use crate::state::{Command, Entry, KeyWindow, Quotas};
 
     const OPTIONS: CheckpointOptions =
         CheckpointOptions { bytes: 1_000, rows: 100, interval: Duration::from_secs(30), log_keep_segments: 4 };
@@ -189,7 +189,8 @@ mod tests {
             let message = NewMessage::new(value, Headers::default(), None, None);
             let topic = TopicName::parse("orders").expect("a name");
             let publish = Command::Publish { topic, messages: vec![message], create: Some(TopicSettings::default()) };
-            let entry = Entry::join(Timestamp::from_millis(self.next), KeyWindow::default(), &[publish.encode()]);
+            let time = Timestamp::from_millis(self.next);
+            let entry = Entry::join(time, KeyWindow::default(), Quotas::default(), &[publish.encode()]);
             let entry = RaftEntry::new(log_id, EntryPayload::Normal(Proposal(entry)));
             let applied = self.machine.apply(stream::iter([Ok((entry, None))]));
             tokio::time::timeout(Duration::from_secs(10), applied).await.expect("within 10 s").expect("applied");

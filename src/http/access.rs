@@ -68,8 +68,12 @@ impl Caller {
         } else {
             return Ok(Self::Anonymous(Arc::clone(authority.anonymous())));
         };
-        let principal = authority.verify(token, Timestamp::now()).map_err(Problem::from)?;
+        let principal = authority.verify(token, Timestamp::now()).map_err(|error| {
+            app.metrics.token_refused(error.reason());
+            Problem::from(error)
+        })?;
         if app.node.is_revoked(&principal.bearer) {
+            app.metrics.token_refused("revoked");
             return Err(Refusal::Revoked.into());
         }
         Ok(Self::Proven(principal))
@@ -78,10 +82,11 @@ impl Caller {
     async fn by_ticket(app: &App, text: &str) -> Result<Self, Rejection> {
         let id = TicketId::of(text);
         // A node that can't tell now refuses softly: a bare `EventSource` takes any other answer for the last word.
-        let (ticket, expires_at) = app.node.ticket(id).await.ok_or(Rejection::Softly)?.ok_or_else(bad_ticket)?;
-        if expires_at <= Timestamp::now() {
+        let found = app.node.ticket(id).await.ok_or(Rejection::Softly)?;
+        let Some((ticket, expires_at)) = found.filter(|(_, expires_at)| *expires_at > Timestamp::now()) else {
+            app.metrics.token_refused("ticket");
             return Err(bad_ticket().into());
-        }
+        };
         let Ticket { bearer, subscribe, presence, data } = ticket;
         Ok(Self::Proven(Arc::new(Principal {
             bearer: Bearer { ticket: Some(id), ..bearer },
@@ -287,7 +292,9 @@ impl FromRequestParts<Arc<App>> for User {
 
 /// Somebody who has any right at all.
 #[derive(Debug)]
-pub(super) struct Insider;
+pub(super) struct Insider {
+    pub(super) is_operator: bool,
+}
 
 impl FromRequestParts<Arc<App>> for Insider {
     type Rejection = Rejection;
@@ -295,7 +302,7 @@ impl FromRequestParts<Arc<App>> for Insider {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let caller = Caller::from_request_parts(parts, app).await?;
         caller.require(|principal| !principal.rights.is_empty(), "This can't be seen")?;
-        Ok(Self)
+        Ok(Self { is_operator: caller.is_operator() })
     }
 }
 

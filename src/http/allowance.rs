@@ -24,10 +24,9 @@ struct Bucket {
 }
 
 impl<K: Eq + Hash> Allowances<K> {
-    /// With buckets of what comes in within `burst_seconds`.
-    pub(super) fn new(per_second: u32, burst_seconds: u32) -> Self {
-        let burst = f64::from(per_second) * f64::from(burst_seconds);
-        Self { per_second: f64::from(per_second), burst, buckets: Mutex::default() }
+    /// With buckets that hold `burst`.
+    pub(super) fn new(per_second: f64, burst: f64) -> Self {
+        Self { per_second, burst, buckets: Mutex::default() }
     }
 
     /// Takes `amount`, if it is there. What is more than a full bucket holds takes a full one.
@@ -70,7 +69,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_is_full_at_first_and_fills_again_each_for_itself() {
-        let allowances = Allowances::new(2, 5);
+        let allowances = Allowances::new(2.0, 10.0);
         assert!((0..10).all(|_| allowances.take("a", 1)));
         assert!(!allowances.take("a", 1) && allowances.take("b", 10));
         advance(Duration::from_secs(1)).await;
@@ -83,7 +82,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn there_is_no_more_of_them_than_there_is_room() {
-        let allowances = Allowances::new(1, 1);
+        let allowances = Allowances::new(1.0, 1.0);
         for key in 0..3 * BUCKETS_MAX {
             assert!(allowances.take(key, 1));
         }

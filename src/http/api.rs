@@ -61,7 +61,7 @@ impl Api {
         let counted = self.app.metrics.request(&request);
         let answer = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind().await;
         let answer = answer.unwrap_or_else(panicked).into_response();
-        counted.answered(answer.status());
+        counted.answered(&answer);
         answer
     }
 }

@@ -41,8 +41,9 @@ struct NodeBody {
     role: RoleBody,
     /// Where clients reach it.
     client_url: String,
-    /// Where other nodes reach it.
-    peer_addr: String,
+    /// Where other nodes reach it; for operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_addr: Option<String>,
     state: StateBody,
     /// The last position it has applied.
     applied: u64,
@@ -84,8 +85,8 @@ enum StateBody {
 /// Inspect the cluster
 #[utoipa::path(get, path = "/cluster", operation_id = "getCluster", tag = "operations",
     responses((status = 200, description = "The cluster as this node sees it", body = ClusterBody)))]
-pub(super) async fn get(State(app): State<Arc<App>>, _: Insider) -> Json<ClusterBody> {
-    Json(app.node.cluster().into())
+pub(super) async fn get(State(app): State<Arc<App>>, insider: Insider) -> Json<ClusterBody> {
+    Json(ClusterBody::new(app.node.cluster(), &insider))
 }
 
 /// Nodes.
@@ -128,30 +129,30 @@ impl FromParameters for NodesQuery {
     responses((status = 200, description = "The nodes as this one sees them", body = NodesBody)))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    _: Insider,
+    insider: Insider,
     QueryString(NodesQuery { purpose }): QueryString<NodesQuery>,
 ) -> Json<NodesBody> {
     let nodes = match purpose {
         None => app.node.cluster().nodes,
         Some(Purpose::Stream) => app.node.nodes_for_stream(),
     };
-    Json(NodesBody { nodes: nodes.into_iter().map(NodeBody::from).collect() })
+    Json(NodesBody { nodes: nodes.into_iter().map(|node| NodeBody::new(node, &insider)).collect() })
 }
 
-impl From<ClusterView> for ClusterBody {
-    fn from(view: ClusterView) -> Self {
+impl ClusterBody {
+    fn new(view: ClusterView, insider: &Insider) -> Self {
         Self {
             cluster: view.cluster.to_string(),
             node: view.node.get(),
             leader: view.leader.map(|leader| leader.get()),
             term: view.term,
-            nodes: view.nodes.into_iter().map(NodeBody::from).collect(),
+            nodes: view.nodes.into_iter().map(|node| NodeBody::new(node, insider)).collect(),
         }
     }
 }
 
-impl From<NodeView> for NodeBody {
-    fn from(view: NodeView) -> Self {
+impl NodeBody {
+    fn new(view: NodeView, insider: &Insider) -> Self {
         Self {
             id: view.id.get(),
             role: match view.role {
@@ -160,7 +161,7 @@ impl From<NodeView> for NodeBody {
                 Role::Learner => RoleBody::Learner,
             },
             client_url: view.client_url,
-            peer_addr: view.peer_addr,
+            peer_addr: insider.is_operator.then_some(view.peer_addr),
             state: match view.state {
                 NodeState::Up => StateBody::Up,
                 NodeState::Suspect => StateBody::Suspect,

@@ -113,8 +113,14 @@ catalogue! {
     HostNotAllowed: MISDIRECTED_REQUEST, "host-not-allowed", "The host is not served here";
     /// The idempotency key belongs to another message.
     KeyReused: UNPROCESSABLE_ENTITY, "key-reused", "The idempotency key belongs to another message";
-    /// The publisher has published too much.
+    /// The party has published too much.
     PublishRate: TOO_MANY_REQUESTS, "publish-rate", "Published too fast";
+    /// The party has created too much.
+    CreationRate: TOO_MANY_REQUESTS, "creation-rate", "Created too fast";
+    /// The cluster has as many topics as it may.
+    TopicsFull: TOO_MANY_REQUESTS, "topics-full", "There are too many topics";
+    /// The subject has as many tickets as one may have.
+    SubjectTicketsFull: TOO_MANY_REQUESTS, "subject-tickets-full", "The subject has too many tickets";
     /// A fault of the server.
     Internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
     /// The cluster has no leader at the moment.
@@ -147,13 +153,15 @@ impl Code {
         }
     }
 
-    /// After how many seconds asking again may help. An election takes one or two, so nothing changes sooner.
+    /// After how many seconds asking again may help. An election takes one or two, so nothing changes sooner; for room
+    /// something has to be deleted or to expire.
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u64> {
         let is_passing = matches!(
             self.status(),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
-        is_passing.then_some(1)
+        let is_full = matches!(self, Self::TopicsFull | Self::SubjectTicketsFull);
+        is_passing.then_some(if is_full { 60 } else { 1 })
     }
 }

@@ -19,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use super::access::Operator;
-use super::{App, Problem};
+use super::{App, Code, Problem};
 
 /// From half a millisecond, a read from memory, to beyond the time a write may take.
 const DURATION_BUCKETS_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
@@ -33,8 +33,10 @@ pub struct Metrics {
     streams: Gauge,
     streams_opened: Family<OpenedLabels, Counter>,
     connections: Gauge,
-    connections_closed: Family<ClosedLabels, Counter>,
-    publishes_refused: Counter,
+    connections_closed: Family<ReasonLabels, Counter>,
+    replays_cut: Counter,
+    problems: Family<ProblemLabels, Counter>,
+    tokens_refused: Family<ReasonLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,8 +58,23 @@ struct OpenedLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClosedLabels {
+struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProblemLabels {
+    code: &'static str,
+}
+
+/// What became of a wish for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Served,
+    /// The node serves none now.
+    Refused,
+    /// Whoever wished had too many.
+    TooMany,
 }
 
 /// Why a connection was closed.
@@ -92,7 +109,9 @@ impl Metrics {
             streams_opened: Family::default(),
             connections: Gauge::default(),
             connections_closed: Family::default(),
-            publishes_refused: Counter::default(),
+            replays_cut: Counter::default(),
+            problems: Family::default(),
+            tokens_refused: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("http");
         registry.register("requests", "Requests answered, by class of status", metrics.requests.clone());
@@ -107,16 +126,32 @@ impl Metrics {
         registry.register("streams_opened", "Streams asked for", metrics.streams_opened.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("connections_closed", "Connections closed, by reason", metrics.connections_closed.clone());
-        let help = "Publishes refused because their publisher was too fast";
-        registry.register("publishes_refused", help, metrics.publishes_refused.clone());
+        let help = "Streams ended after as much history as one request is sent";
+        registry.register("replays_cut", help, metrics.replays_cut.clone());
+        registry.register("problems", "Requests answered with a problem, by its code", metrics.problems.clone());
+        let help = "Tokens and tickets that were not accepted, by reason";
+        registry.register("tokens_refused", help, metrics.tokens_refused.clone());
         metrics
     }
 
-    /// Counts a stream that was asked for; it is open until what this returns is dropped.
-    pub(super) fn stream_opened(&self, served: bool) -> Option<Open> {
-        let result = if served { "served" } else { "refused" };
+    /// Counts a stream that was asked for.
+    pub(super) fn stream_asked_for(&self, admission: Admission) {
+        let result = match admission {
+            Admission::Served => "served",
+            Admission::Refused => "refused",
+            Admission::TooMany => "too_many",
+        };
         self.streams_opened.get_or_create(&OpenedLabels { result }).inc();
-        served.then(|| Open::new(&self.streams))
+    }
+
+    /// Counts a stream; it is open until what this returns is dropped.
+    pub(super) fn stream_opened(&self) -> Open {
+        Open::new(&self.streams)
+    }
+
+    /// Counts a stream that had enough history for one request.
+    pub(super) fn replay_cut(&self) {
+        self.replays_cut.inc();
     }
 
     /// Counts a connection; it is open until what this returns is dropped.
@@ -135,7 +170,7 @@ impl Metrics {
             Closed::Stalled => "stalled",
             Closed::Stopped => "stopped",
         };
-        self.connections_closed.get_or_create(&ClosedLabels { reason }).inc();
+        self.connections_closed.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Open connections, for what the cluster tells about this node.
@@ -144,9 +179,9 @@ impl Metrics {
         u64::try_from(self.connections.get()).unwrap_or(0)
     }
 
-    /// Counts a publish that came too fast.
-    pub(super) fn publish_refused(&self) {
-        self.publishes_refused.inc();
+    /// Counts a token or a ticket that was not accepted.
+    pub(super) fn token_refused(&self, reason: &'static str) {
+        self.tokens_refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts a request that has come.
@@ -166,10 +201,13 @@ pub(super) struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    pub(super) fn answered(self, status: StatusCode) {
+    pub(super) fn answered(self, answer: &Response) {
         let RouteLabels { route, method } = self.labels;
+        if let Some(code) = answer.extensions().get::<Code>() {
+            self.metrics.problems.get_or_create(&ProblemLabels { code: code.as_str() }).inc();
+        }
         self.metrics.durations.get_or_create(&self.labels).observe(self.started.elapsed().as_secs_f64());
-        self.metrics.requests.get_or_create(&RequestLabels { route, method, status: class(status) }).inc();
+        self.metrics.requests.get_or_create(&RequestLabels { route, method, status: class(answer.status()) }).inc();
     }
 }
 

@@ -27,12 +27,14 @@ mod metrics;
 mod network;
 mod openapi;
 mod origin;
+mod party;
 mod path;
+mod places;
 mod presence;
 mod problem;
 mod publish;
-mod publish_rate;
 mod query;
+mod rates;
 mod request_body;
 mod revocations;
 mod serve;
@@ -61,9 +63,10 @@ pub use self::code::Code;
 pub use self::metrics::Metrics;
 pub use self::origin::{Origin, OriginError};
 pub use self::problem::Problem;
-pub use self::publish_rate::PublishRates;
+pub use self::rates::Rates;
 pub use self::serve::{Limits, serve};
 pub use self::starting::Front;
+pub use self::stream::StreamPlaces;
 use crate::auth::Authority;
 use crate::node::Node;
 
@@ -96,8 +99,15 @@ pub struct Options {
     pub auth: Option<Arc<Authority>>,
     /// The largest message, as the bytes of its JSON with value, headers and type.
     pub message_bytes_max: usize,
-    /// How fast one publisher may publish.
-    pub publish_rates: PublishRates,
+    /// How fast one party may publish.
+    pub publish_rates: Rates,
+    /// How fast one party may create topics and tickets.
+    pub creation_rates: Rates,
+    /// How many streams one party may have.
+    pub stream_places: StreamPlaces,
+    /// History that one request for a stream is sent at a stretch before it ends, in bytes. Its client comes again, and goes
+    /// on from there.
+    pub replay_bytes_max: u64,
     /// How long a write may take before it is answered with "outcome unknown".
     pub write_timeout: Duration,
 }
@@ -109,7 +119,10 @@ impl Default for Options {
             cors_origins: Vec::new(),
             auth: None,
             message_bytes_max: 64 * 1024,
-            publish_rates: PublishRates::default(),
+            publish_rates: Rates::default(),
+            creation_rates: Rates::default(),
+            stream_places: StreamPlaces::default(),
+            replay_bytes_max: 256 * 1024 * 1024,
             // Longer than an election, so that a write that meets one usually outlives it.
             write_timeout: Duration::from_secs(5),
         }

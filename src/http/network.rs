@@ -1,14 +1,14 @@
 //! Where clients come from, and how many connections may come from there.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::allowance::Allowances;
 use super::metrics::Closed;
+use super::places::{Place, Places};
 
 /// Seconds of new connections that may come at once: the clients of an office whose line was down.
-const BURST_SECONDS: u32 = 10;
+const BURST_SECONDS: f64 = 10.0;
 
 /// Who has an address, as far as it tells: an IPv4 address, or the /64 of an IPv6 address, all of which a customer is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,52 +26,28 @@ impl Network {
     }
 }
 
-/// The networks that have connections, and how many each has.
+/// How many connections each network may have, and how fast.
 #[derive(Debug)]
 pub(super) struct Networks {
-    connections_max: usize,
-    open: Mutex<HashMap<Network, usize>>,
+    open: Arc<Places<Network>>,
     new: Allowances<Network>,
 }
 
-/// A connection that counts as one of its network, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Counted(Option<(Arc<Networks>, Network)>);
-
 impl Networks {
     pub(super) fn new(connections_max: usize, per_second: u32) -> Self {
-        Self { connections_max, open: Mutex::default(), new: Allowances::new(per_second, BURST_SECONDS) }
+        let per_second = f64::from(per_second);
+        Self { open: Places::new(connections_max), new: Allowances::new(per_second, per_second * BURST_SECONDS) }
     }
 
-    /// Counts one more connection of a network, if it is of one.
+    /// Counts one more connection of a network, until what this returns is dropped.
     ///
     /// # Errors
     /// The network has too many, or they come too fast.
-    pub(super) fn admit(self: &Arc<Self>, network: Option<Network>) -> Result<Counted, Closed> {
-        let Some(network) = network else { return Ok(Counted(None)) };
+    pub(super) fn admit(&self, network: Network) -> Result<Place<Network>, Closed> {
         if !self.new.take(network, 1) {
             return Err(Closed::TooFast);
         }
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(network).or_default();
-        if *count >= self.connections_max {
-            return Err(Closed::AddressFull);
-        }
-        *count += 1;
-        Ok(Counted(Some((Arc::clone(self), network))))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let Some((networks, network)) = self.0.take() else { return };
-        let mut open = networks.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&network);
-            }
-        }
+        self.open.take(network).ok_or(Closed::AddressFull)
     }
 }
 
@@ -79,8 +55,8 @@ impl Drop for Counted {
 mod tests {
     use super::*;
 
-    fn network(address: &str) -> Option<Network> {
-        Some(Network::of(address.parse().expect("an address")))
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().expect("an address"))
     }
 
     #[test]
@@ -93,16 +69,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_network_has_a_bound_and_a_pace_and_the_others_have_their_own() {
-        let networks = Arc::new(Networks::new(3, 1));
+        let networks = Networks::new(3, 1);
         let open: Vec<_> = (0..3).map(|_| networks.admit(network("10.0.0.1")).expect("room")).collect();
         assert_eq!(networks.admit(network("10.0.0.1")).expect_err("full"), Closed::AddressFull);
         networks.admit(network("10.0.0.2")).expect("another network");
-        networks.admit(None).expect("what doesn't count");
         drop(open);
         for _ in 0..6 {
             networks.admit(network("10.0.0.1")).expect("room again");
         }
         assert_eq!(networks.admit(network("10.0.0.1")).expect_err("too fast"), Closed::TooFast);
-        assert!(networks.open.lock().expect("no panic").is_empty(), "what is closed is forgotten");
     }
 }

@@ -66,17 +66,22 @@ const BODY: &[Code] = &[
     Code::UnsupportedMediaType,
 ];
 const WRITE: &[Code] = &[Code::NoLeader, Code::Stopping, Code::OutcomeUnknown];
+/// What may create something.
+const CREATION: &[Code] = &[Code::CreationRate, Code::TopicsFull];
 const TOPIC: &[Code] = &[Code::InvalidTopicName, Code::TopicNotFound];
 
 /// The problems of an operation besides [`ANYWHERE`]'s. `None`: there is no such operation.
 fn problems(operation: &str) -> Option<Vec<Code>> {
     Some(match operation {
         "listTopics" | "listNodes" => vec![Code::InvalidQuery],
-        "createTopic" => [BODY, WRITE, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
+        "createTopic" => [BODY, WRITE, CREATION, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
         "getTopic" | "getOccupancy" => TOPIC.to_vec(),
         "changeTopic" => [TOPIC, BODY, WRITE].concat(),
         "deleteTopic" => [TOPIC, WRITE].concat(),
-        "publish" => [TOPIC, BODY, WRITE, &[Code::InvalidKey, Code::KeyReused, Code::PublishRate]].concat(),
+        "publish" => {
+            let own = [Code::InvalidKey, Code::KeyReused, Code::PublishRate];
+            [TOPIC, BODY, WRITE, CREATION, &own].concat()
+        }
         "readMessages" => [TOPIC, &[Code::InvalidQuery, Code::InvalidCursor, Code::ForeignCursor]].concat(),
         "listMembers" => [TOPIC, &[Code::InvalidQuery, Code::InvalidUser, Code::PresenceOff]].concat(),
         "getUserPresence" => vec![Code::InvalidUser],
@@ -86,8 +91,9 @@ fn problems(operation: &str) -> Option<Vec<Code>> {
             [&names[..], &[Code::InvalidQuery, Code::InvalidCursor]].concat()
         }
         "createTicket" => {
-            let own = [Code::InvalidTopicName, Code::InvalidPattern, Code::TicketsFull];
-            [BODY, WRITE, &own].concat()
+            let full = [Code::TicketsFull, Code::SubjectTicketsFull, Code::CreationRate];
+            let own = [Code::InvalidTopicName, Code::InvalidPattern];
+            [BODY, WRITE, &own, &full].concat()
         }
         "revoke" => [BODY, WRITE, &[Code::RevocationsFull]].concat(),
         "ready" => vec![Code::NotReady],

@@ -133,6 +133,8 @@ impl IntoResponse for Problem {
         debug!(code = self.code.as_str(), "refused");
         let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = self.code.status();
+        // For whoever counts answers.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.code.retry_after_seconds() {
@@ -257,6 +259,15 @@ impl From<Refusal> for Problem {
                 Code::RevocationsFull,
                 "There are as many revocations as the cluster keeps. They expire with the tokens that they name; replace the key \
                  that proves the tokens instead.",
+            ),
+            Refusal::TopicsFull => Self::new(
+                Code::TopicsFull,
+                "There are as many topics as the operator allows (`--max-topics`). Delete one that nobody needs.",
+            ),
+            Refusal::SubjectTicketsFull => Self::new(
+                Code::SubjectTicketsFull,
+                "There are as many tickets of this subject as the operator allows. Use those that are there: each opens as \
+                 many streams as you like until it expires.",
             ),
             Refusal::Revoked => Self::new(Code::InvalidToken, "The token was revoked."),
             Refusal::KeyReused { .. } => Self::new(

@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use super::access::{self, Topic};
 use super::body::{self, JSON, Json, Object};
 use super::history::Message;
+use super::party::Asking;
 use super::path::TopicPath;
-use super::publish_rate::Counted;
 use super::{App, Code, Problem};
 use crate::domain::{Cursor, EventType, Headers, IdempotencyKey, JsonText, NewMessage};
 use crate::node::{Stored, WriteError};
@@ -102,7 +102,7 @@ pub(super) struct BatchMessage {
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     topic: Topic<access::Publish>,
-    counted: Counted,
+    asking: Asking,
     publication: Publication,
 ) -> Result<Response, Problem> {
     let batch = matches!(publication, Publication::Batch(_));
@@ -110,7 +110,10 @@ pub(super) async fn publish(
         Publication::One(message) => vec![message],
         Publication::Batch(messages) => messages,
     };
-    app.check_publish_rate(counted, messages.len())?;
+    app.check_publish_rate(&asking, messages.len())?;
+    if app.node.creates_topics() {
+        app.check_topic_rate(&asking, &topic.name)?;
+    }
     let stored = app.node.publish(topic.name, messages, app.write_deadline()).await.map_err(|error| match error {
         WriteError::Refused(Refusal::KeyReused { line }) if batch => Problem::from(error).at_line(line + 1),
         _ => error.into(),

@@ -17,7 +17,8 @@ use tracing::{debug, info, warn};
 
 use super::metrics::{Closed, Metrics, Open};
 use super::network::{Network, Networks};
-use super::{Front, Problem, connection, network};
+use super::places::Place;
+use super::{Front, Problem, connection};
 use crate::tls::{AcceptError, Acceptor};
 
 /// How long to leave a listener alone that has no descriptor for the next connection. The backlog holds it meanwhile.
@@ -85,12 +86,12 @@ pub async fn serve(
     let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let handshakes = Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS)));
-    let networks = Arc::new(Networks::new(limits.connections_per_address_max, limits.connection_rate_max));
+    let networks = Networks::new(limits.connections_per_address_max, limits.connection_rate_max);
     while let Some((socket, address)) = server.stop.run_until_cancelled(accept(&listener)).await {
         let is_limited = limits.limits_loopback || !address.ip().to_canonical().is_loopback();
         let network = is_limited.then(|| Network::of(address.ip()));
         let place = Arc::clone(&places).try_acquire_owned().map_err(|_| Closed::Full);
-        let admitted = place.and_then(|place| Ok((place, networks.admit(network)?)));
+        let admitted = place.and_then(|place| Ok((place, network.map(|network| networks.admit(network)).transpose()?)));
         let place = match admitted {
             Ok(place) => place,
             Err(reason) => {
@@ -141,7 +142,7 @@ pub(super) struct Server {
 
 /// A connection that counts as open.
 struct Counted {
-    _place: (OwnedSemaphorePermit, network::Counted),
+    _place: (OwnedSemaphorePermit, Option<Place<Network>>),
     network: Option<Network>,
     _open: Open,
     server: Arc<Server>,

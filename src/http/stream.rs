@@ -6,7 +6,6 @@
 #![expect(unused_qualifications, reason = "in what utoipa makes of the parameters")]
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +17,19 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use thiserror::Error;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::debug;
 use utoipa::IntoParams;
 
 use super::access::{self, Caller, Topic};
-use super::metrics::Open;
+use super::metrics::{Admission, Open};
+use super::party::{Asking, Party};
 use super::path::TopicPath;
+use super::places::{Place, Places};
 use super::query::{self, FromParameters, Parameters, QueryString};
 use super::start::{self, LastEventId};
-use super::{App, Code, Problem};
+use super::{App, Code, Options, Problem};
 use crate::broker::{Chunk, Format, frame};
 use crate::domain::{Pattern, Selection, TopicName, UserId};
 use crate::node::{NotServing, Start, Stream, StreamRequest, Watched};
@@ -144,12 +146,12 @@ pub(super) async fn one(
     State(app): State<Arc<App>>,
     Topic { name: topic, .. }: Topic<access::Subscribe>,
     caller: Caller,
+    asking: Asking,
     QueryString(query): QueryString<StreamQuery>,
     resume: LastEventId,
 ) -> Result<Response, Problem> {
-    let request = query.request(Selection::topic(topic.clone()), Watched::default(), &resume, &caller)?;
-    app.node.open_inbox(&request).await;
-    let stream = app.node.stream(request);
+    let request = query.request(Selection::topic(topic.clone()), Watched::default(), &resume, &caller, &app.options)?;
+    let stream = app.open(request, &asking).await;
     if stream.is_ok() {
         // An `EventSource` takes a 404 for the last word, so this node's own may not be enough.
         match app.node.has_topic(&topic).await {
@@ -173,6 +175,7 @@ pub(super) async fn one(
 pub(super) async fn many(
     State(app): State<Arc<App>>,
     caller: Caller,
+    asking: Asking,
     QueryString((selection, query)): QueryString<(SelectionQuery, StreamQuery)>,
     resume: LastEventId,
 ) -> Result<Response, Problem> {
@@ -184,9 +187,8 @@ pub(super) async fn many(
     if selection.topics.len() + selection.patterns.len() > SELECTED_MAX {
         return Err(query::invalid("match", "with the patterns of the token it stands for too many; narrow it"));
     }
-    let request = query.request(selection, watched, &resume, &caller)?;
-    app.node.open_inbox(&request).await;
-    Ok(answer(&app, app.node.stream(request)))
+    let request = query.request(selection, watched, &resume, &caller, &app.options)?;
+    Ok(answer(&app, app.open(request, &asking).await))
 }
 
 impl StreamQuery {
@@ -197,21 +199,76 @@ impl StreamQuery {
         watched: Watched,
         resume: &LastEventId,
         caller: &Caller,
+        options: &Options,
     ) -> Result<StreamRequest, Problem> {
         let start = resume.0.map_or(self.after, Start::Cursor);
         let tail = self.tail.filter(|_| !matches!(start, Start::Cursor(_)));
         let (lease, reader) = (caller.lease(), caller.reader(self.reader)?);
-        Ok(StreamRequest { selection, format: self.format, start, tail, lease, reader, watched })
+        let (format, history_bytes_max) = (self.format, options.replay_bytes_max);
+        Ok(StreamRequest { selection, format, start, tail, lease, reader, watched, history_bytes_max })
+    }
+}
+
+/// How many streams one party may have on this node; by default there is no bound. Clones share what is left.
+#[derive(Clone, Debug)]
+pub struct StreamPlaces(Arc<Places<Party>>);
+
+impl StreamPlaces {
+    /// So many streams for each party.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self(Places::new(max))
+    }
+}
+
+impl Default for StreamPlaces {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+/// Why there is no stream now.
+#[derive(Debug, Error)]
+pub(super) enum NotOpened {
+    /// The node has none.
+    #[error(transparent)]
+    NotServing(#[from] NotServing),
+    /// Whoever asks has too many.
+    #[error("the subject or address has as many streams as one may have")]
+    TooMany,
+}
+
+/// A stream, and its place among those of its party.
+pub(super) type Opened = (Stream, Option<Place<Party>>);
+
+impl App {
+    async fn open(&self, request: StreamRequest, asking: &Asking) -> Result<Opened, NotOpened> {
+        let take = |party| self.options.stream_places.0.take(party).ok_or(NotOpened::TooMany);
+        let place = asking.party().map(take).transpose()?;
+        self.node.open_inbox(&request).await;
+        Ok((self.node.stream(request)?, place))
     }
 }
 
 /// Headers and the first bytes at once; then events.
-pub(super) fn answer(app: &Arc<App>, stream: Result<Stream, NotServing>) -> Response {
-    let stream = stream.inspect_err(|reason| debug!(error = reason as &dyn Error, "refused a stream softly")).ok();
-    let open = app.metrics.stream_opened(stream.is_some());
-    let Some(stream) = stream else { return refusal() };
-    let stop = Box::pin(app.stop.clone().cancelled_owned());
-    let events = Unclaimed::new(Events { preamble: Some(preamble().as_bytes().into()), stream, stop, _open: open });
+pub(super) fn answer(app: &Arc<App>, opened: Result<Opened, NotOpened>) -> Response {
+    let admission = match &opened {
+        Ok(_) => Admission::Served,
+        Err(NotOpened::NotServing(_)) => Admission::Refused,
+        Err(NotOpened::TooMany) => Admission::TooMany,
+    };
+    app.metrics.stream_asked_for(admission);
+    let opened =
+        opened.inspect_err(|reason| debug!(error = reason as &dyn std::error::Error, "refused a stream softly"));
+    let Ok((stream, place)) = opened else { return refusal() };
+    let events = Unclaimed::new(Events {
+        preamble: Some(preamble().as_bytes().into()),
+        stream,
+        stop: Box::pin(app.stop.clone().cancelled_owned()),
+        _open: app.metrics.stream_opened(),
+        _place: place,
+        app: Arc::clone(app),
+    });
     (STREAM_HEADERS, Extension(events.clone()), events.into_body()).into_response()
 }
 
@@ -221,21 +278,27 @@ pub(super) struct Events {
     preamble: Option<Chunk>,
     stream: Stream,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    _open: Option<Open>,
+    _open: Open,
+    _place: Option<Place<Party>>,
+    app: Arc<App>,
 }
 
 impl Events {
-    /// The next blocks. `None`: the node has no more, or the server stops. Whatever ends the stream, it ends between two
+    /// The next blocks. `None`: the node has no more, or the server stops, or there was enough history for one request. Whatever ends the stream, it ends between two
     /// events: they come whole from the node. If the future is dropped, the events are too.
     pub(super) async fn next(&mut self) -> Option<Chunk> {
         if let Some(preamble) = self.preamble.take() {
             return Some(preamble);
         }
-        tokio::select! {
+        let chunk = tokio::select! {
             biased;
-            () = self.stop.as_mut() => None,
+            () = self.stop.as_mut() => return None,
             chunk = self.stream.next() => chunk,
+        };
+        if chunk.is_none() && self.stream.has_enough_history() {
+            self.app.metrics.replay_cut();
         }
+        chunk
     }
 }
 
@@ -294,8 +357,8 @@ mod tests {
         let query = |after| StreamQuery { after, tail: Some(5), format: Format::Full, reader: None, ticket: None };
         let cursor = Cursor::parse("00000000-7").expect("a cursor");
         let request = |after, resume| {
-            let (selection, watched) = (Selection::default(), Watched::default());
-            let request = query(after).request(selection, watched, &LastEventId(resume), &Caller::Trusted);
+            let (selection, watched, resume) = (Selection::default(), Watched::default(), LastEventId(resume));
+            let request = query(after).request(selection, watched, &resume, &Caller::Trusted, &Options::default());
             request.expect("nobody is asked who he is")
         };
 

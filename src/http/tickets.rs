@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::body::Json;
+use super::party::Asking;
 use super::path::NameText;
 use super::{App, Code, Problem};
 use crate::domain::{Pattern, Selection, TicketId, Timestamp, TopicName};
@@ -59,6 +60,7 @@ pub(super) struct TicketBody {
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    asking: Asking,
     Json(wanted): Json<NewTicket>,
 ) -> Result<(StatusCode, Json<TicketBody>), Problem> {
     let selection = caller.readable(selection(&wanted)?)?;
@@ -71,6 +73,7 @@ pub(super) async fn create(
     }
     let expires_at = end.min(Timestamp::now().plus(Duration::from_secs(life_seconds)));
 
+    app.check_creation_rate(&asking)?;
     let text = random_text()?;
     let (data, presence) = caller.shown();
     let ticket = Ticket { bearer, subscribe, presence, data };

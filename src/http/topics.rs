@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::{self, Caller, Topic};
 use super::body::{Json, Object};
+use super::party::Asking;
 use super::path::{self, NameText, TopicPath};
 use super::query::{FromParameters, Parameters, QueryString};
 use super::{App, Problem};
@@ -154,10 +155,12 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
+    asking: Asking,
     Json(topic): Json<NewTopic>,
 ) -> Result<Response, Problem> {
     let name = TopicName::parse(&topic.name)?;
     caller.check_creation(&name)?;
+    app.check_topic_rate(&asking, &name)?;
     let settings = settings_change(topic.retention, topic.presence);
     Ok(match app.node.create_topic(name, settings, app.write_deadline()).await? {
         Created::New(topic) => {

@@ -159,6 +159,7 @@ impl Node {
             peers,
             timing: settings.timing,
             key_window: settings.key_window,
+            quotas: settings.quotas,
             checkpoint: settings.checkpoint,
             export_dir: dir.export_dir(),
             incoming_dir: dir.incoming_dir(),

@@ -143,6 +143,12 @@ impl Node {
         TopicView { info, subscribers }
     }
 
+    /// Whether a publish to a topic that is missing creates it.
+    #[must_use]
+    pub fn creates_topics(&self) -> bool {
+        self.inner.settings.new_topics.auto_create
+    }
+
     /// How this node presents itself to the others.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {

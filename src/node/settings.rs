@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::consensus::{CheckpointOptions, Member, Timing};
 use crate::domain::{Pattern, Retention, TopicName, TopicSettings};
 use crate::rpc::Secret;
-use crate::state::KeyWindow;
+use crate::state::{KeyWindow, Quotas};
 use crate::tls::Mutual;
 
 /// What [`super::Node::start`] needs to know.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub timing: Timing,
     /// How long idempotency keys are remembered, if this node leads.
     pub key_window: KeyWindow,
+    /// How much the state may grow, if this node leads.
+    pub quotas: Quotas,
     /// When memory moves to disk.
     pub checkpoint: CheckpointOptions,
     /// What new topics are set to.

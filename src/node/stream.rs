@@ -58,6 +58,8 @@ pub struct StreamRequest {
     pub reader: Option<Reader>,
     /// Whose presence it tells.
     pub watched: Watched,
+    /// Bytes of history at a stretch, and a page more. Then the stream ends, and the subscriber resumes.
+    pub history_bytes_max: u64,
 }
 
 /// Whose a stream is, and until when he may read it.
@@ -115,6 +117,9 @@ pub struct Stream {
     forgotten_announced: bool,
     /// Whether the subscriber was told that it is up to date, which happens once.
     is_ready: bool,
+    /// Bytes of history handed out since it last was up to date, and how many may be.
+    history_bytes: u64,
+    history_bytes_max: u64,
     /// Blocks to hand out before anything else.
     pending: VecDeque<Chunk>,
     spoken: Instant,
@@ -154,7 +159,7 @@ impl Node {
             Ok(()) | Err(NotReady::CatchingUp { .. }) => {}
             Err(reason) => return Err(reason.into()),
         }
-        let StreamRequest { selection, format, start, tail, lease, reader, watched } = request;
+        let StreamRequest { selection, format, start, tail, lease, reader, watched, history_bytes_max } = request;
         let mut subscribed = selection.clone();
         subscribed.topics.extend(watched.channels());
         let subscription = self.inner.broker.subscribe(subscribed, format);
@@ -173,6 +178,8 @@ impl Node {
             announced: BTreeMap::new(),
             forgotten_announced: false,
             is_ready: false,
+            history_bytes: 0,
+            history_bytes_max,
             pending: VecDeque::new(),
             spoken,
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
@@ -282,7 +289,7 @@ impl Stream {
                 self.spoken = Instant::now();
                 return Some(chunk);
             }
-            if self.end.is_some_and(|end| end <= Instant::now()) {
+            if self.has_enough_history() || self.end.is_some_and(|end| end <= Instant::now()) {
                 return None;
             }
             if self.announce_end() || self.end.is_none() && self.announce_move() {
@@ -390,6 +397,7 @@ impl Stream {
     fn go_live(&mut self) {
         self.phase = Phase::Live;
         self.tails = None;
+        self.history_bytes = 0;
         self.announced.clear();
         self.announce_presence();
         if !self.is_ready {
@@ -398,12 +406,19 @@ impl Stream {
         }
     }
 
+    /// Whether it ended, or is about to, because it brought as much history as it may.
+    #[must_use]
+    pub fn has_enough_history(&self) -> bool {
+        self.history_bytes >= self.history_bytes_max
+    }
+
     fn hand_out(&mut self, messages: &[Arc<Message>]) {
         let (mut page, mut block) = (ChunkBuffer::default(), String::new());
         for message in messages {
             block.clear();
             frame::message(message, self.node.epoch(), self.format, &mut block);
             page.push(block.as_bytes());
+            self.history_bytes += block.len() as u64;
         }
         if !page.is_empty() {
             self.pending.push_back(page.freeze());

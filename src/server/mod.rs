@@ -34,7 +34,7 @@ pub use self::keys::{KeysError, authority};
 pub use self::started::Started;
 use crate::auth::Authority;
 use crate::config::{ClusterSecret, Settings};
-use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError, PublishRates};
+use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError, Rates, StreamPlaces};
 use crate::node::{
     self, CheckpointOptions, Connections, Fault, Member, NewTopics, Node, NodeError, StartError, Timing,
 };
@@ -43,7 +43,7 @@ pub use crate::node::{
 };
 use crate::peer;
 use crate::rpc::{Secret, SecretError};
-use crate::state::KeyWindow;
+use crate::state::{KeyWindow, Quotas};
 use crate::storage::DataDirError;
 use crate::tls::{Acceptor, Mutual, MutualFiles, TlsError};
 
@@ -333,7 +333,10 @@ fn http_options(
             .collect::<Result<_, _>>()?,
         auth,
         message_bytes_max: usize::try_from(settings.message_bytes_max.bytes()).unwrap_or(usize::MAX),
-        publish_rates: settings.max_publish_rate.map(|max| PublishRates::new(rate(max))).unwrap_or_default(),
+        publish_rates: settings.max_publish_rate.map(|max| Rates::of_publishes(rate(max))).unwrap_or_default(),
+        creation_rates: Rates::of_creations(rate(settings.max_creation_rate)),
+        stream_places: StreamPlaces::new(count(settings.max_streams_per_subject)),
+        replay_bytes_max: settings.replay_bytes_max.bytes(),
         write_timeout: settings.publish_timeout,
     })
 }
@@ -373,6 +376,7 @@ fn node_settings(
             max_age_ms: u64::try_from(settings.key_max_age.as_millis()).unwrap_or(u64::MAX),
             max_keys: settings.key_max_count,
         },
+        quotas: Quotas { topics: settings.max_topics, subject_tickets: settings.max_tickets_per_subject },
         checkpoint: CheckpointOptions {
             bytes: settings.checkpoint_bytes.bytes(),
             interval: settings.checkpoint_interval,

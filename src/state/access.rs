@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Machine;
 use super::expiring::{Expiring, Item};
 use super::outcome::{Outcome, Refusal, Reply};
+use super::{Machine, Quotas};
 use crate::domain::{Bearer, MemberData, Pattern, Revoked, TicketId, Timestamp};
 
 /// Tickets at once, in the whole cluster. At most some kilobytes each.
@@ -26,6 +26,13 @@ pub struct Ticket {
     pub data: Option<MemberData>,
 }
 
+impl Ticket {
+    /// The subject, or the token, that has it.
+    fn owner(&self) -> Option<&str> {
+        self.bearer.subject.as_deref().or(self.bearer.token.as_deref())
+    }
+}
+
 /// The log's time when it was revoked: what was issued later is not meant.
 pub(super) type RevokedAt = Timestamp;
 
@@ -43,7 +50,8 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn starting_at(next_ticket: u64, next_revocation: u64) -> Self {
-        let (tickets, revocations) = (Expiring::starting_at(next_ticket), Expiring::starting_at(next_revocation));
+        let tickets = Expiring::starting_at(next_ticket, Ticket::owner);
+        let revocations = Expiring::starting_at(next_revocation, |_| None);
         Self { tickets, revocations, turned_away: 0 }
     }
 
@@ -80,7 +88,13 @@ impl Access {
 }
 
 impl Machine {
-    pub(super) fn create_ticket(&mut self, key: TicketId, ticket: Ticket, expires_at: Timestamp) -> Outcome {
+    pub(super) fn create_ticket(
+        &mut self,
+        key: TicketId,
+        ticket: Ticket,
+        expires_at: Timestamp,
+        quotas: Quotas,
+    ) -> Outcome {
         // Whoever made it may have been turned away while it was on its way.
         if self.access.is_revoked(&ticket.bearer) {
             return Err(Refusal::Revoked);
@@ -88,6 +102,9 @@ impl Machine {
         let is_new = self.access.tickets.get(&key).is_none();
         if is_new && self.access.tickets.len() >= TICKETS_MAX {
             return Err(Refusal::TicketsFull);
+        }
+        if is_new && self.access.tickets.owned_like(&ticket) >= quotas.subject_tickets {
+            return Err(Refusal::SubjectTicketsFull);
         }
         self.access.tickets.insert(Item { key, value: ticket, expires_at });
         Ok(Reply::TicketCreated)

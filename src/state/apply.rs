@@ -6,7 +6,7 @@ use super::keys::KeyRecord;
 use super::outcome::{Event, Outcome, Published, Refusal, Reply};
 use super::tombstones::{End, Tombstone};
 use super::topic::Topic;
-use super::{Command, Entry, KeyWindow, Machine};
+use super::{Command, Entry, KeyWindow, Machine, Quotas};
 use crate::domain::{Fingerprint, IdempotencyKey, LogIndex, NewMessage, SettingsChange, TopicName, TopicSettings};
 
 /// What becomes of one message of a batch. Decided for all of them before anything changes.
@@ -35,9 +35,10 @@ impl Machine {
     pub fn apply(&mut self, index: LogIndex, entry: Entry, events: &mut Vec<Event>) -> Vec<Outcome> {
         self.skip(index);
         self.time = self.time.max(entry.time);
-        self.topics.expire(self.time, entry.key_window, &mut self.payloads);
+        let Entry { time: _, key_window, quotas, commands } = entry;
+        self.topics.expire(self.time, key_window, &mut self.payloads);
         self.access.expire(self.time);
-        entry.commands.into_iter().map(|command| self.execute(command, entry.key_window, events)).collect()
+        commands.into_iter().map(|command| self.execute(command, key_window, quotas, events)).collect()
     }
 
     /// Notes that an entry which doesn't concern the state was applied: one of Raft's own.
@@ -45,12 +46,16 @@ impl Machine {
         self.applied = index;
     }
 
-    fn execute(&mut self, command: Command, window: KeyWindow, events: &mut Vec<Event>) -> Outcome {
+    fn execute(&mut self, command: Command, window: KeyWindow, quotas: Quotas, events: &mut Vec<Event>) -> Outcome {
         match command {
-            Command::CreateTopic { name, settings, default } => self.create_topic(&name, settings, default, events),
+            Command::CreateTopic { name, settings, default } => {
+                self.create_topic(&name, settings, default, quotas, events)
+            }
             Command::ChangeTopic { name, change } => self.change_topic(&name, change, window, events),
             Command::DeleteTopic { name } => self.delete_topic(name, events),
-            Command::Publish { topic, messages, create } => self.publish(&topic, messages, create, window, events),
+            Command::Publish { topic, messages, create } => {
+                self.publish(&topic, messages, create, window, quotas, events)
+            }
             Command::AllotNode => {
                 self.last_node = self.last_node.next();
                 Ok(Reply::NodeAllotted(self.last_node))
@@ -60,7 +65,7 @@ impl Machine {
                 self.mark();
                 Ok(Reply::Marked { entry: self.applied })
             }
-            Command::CreateTicket { id, ticket, expires_at } => self.create_ticket(id, ticket, expires_at),
+            Command::CreateTicket { id, ticket, expires_at } => self.create_ticket(id, ticket, expires_at, quotas),
             Command::Revoke { whom, until } => self.revoke(whom, until),
             Command::Attend { node, joined, left } => self.attend(node, joined, left, events),
             Command::Dismiss { node } => self.dismiss(node, events),
@@ -72,6 +77,7 @@ impl Machine {
         name: &TopicName,
         wanted: SettingsChange,
         default: TopicSettings,
+        quotas: Quotas,
         events: &mut Vec<Event>,
     ) -> Outcome {
         match self.topics.get(name) {
@@ -79,8 +85,15 @@ impl Machine {
                 Ok(Reply::TopicExists(topic.info()))
             }
             Some(topic) => Err(Refusal::TopicExists { existing: topic.settings() }),
-            None => Ok(Reply::TopicCreated(self.create(name, wanted.applied_to(default), events).info())),
+            None => {
+                self.check_room_for_topic(quotas)?;
+                Ok(Reply::TopicCreated(self.create(name, wanted.applied_to(default), events).info()))
+            }
         }
+    }
+
+    fn check_room_for_topic(&self, quotas: Quotas) -> Result<(), Refusal> {
+        if (self.topics.len() as u64) < quotas.topics { Ok(()) } else { Err(Refusal::TopicsFull) }
     }
 
     fn create(&mut self, name: &TopicName, settings: TopicSettings, events: &mut Vec<Event>) -> &Topic {
@@ -139,11 +152,16 @@ impl Machine {
         messages: Vec<NewMessage>,
         create: Option<TopicSettings>,
         window: KeyWindow,
+        quotas: Quotas,
         events: &mut Vec<Event>,
     ) -> Outcome {
         let place = match self.topics.get(name) {
             Some(topic) => Place::Topic(topic),
-            None => Place::Missing(create.ok_or(Refusal::TopicNotFound)?),
+            None => {
+                let retention = create.ok_or(Refusal::TopicNotFound)?;
+                self.check_room_for_topic(quotas)?;
+                Place::Missing(retention)
+            }
         };
         let lines = plan(&messages, |key| match place {
             Place::Topic(topic) => topic.keys.get(key, window, self.time),

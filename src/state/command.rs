@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// The version that the bytes of commands and entries start with.
-pub(super) const VERSION: u8 = 5;
+pub(super) const VERSION: u8 = 6;
 
 /// One change of the state. New variants go to the end and raise the version of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

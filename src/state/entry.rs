@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
 use super::command::{Command, EncodedCommand, KeyWindow, VERSION};
+use super::quotas::Quotas;
 use crate::domain::Timestamp;
 
 /// One entry of the log: commands that are applied together. The leader fills in what is not deterministic.
@@ -14,6 +15,8 @@ pub struct Entry {
     pub time: Timestamp,
     /// How long idempotency keys are remembered.
     pub key_window: KeyWindow,
+    /// How much there may be.
+    pub quotas: Quotas,
     /// The commands, in order.
     pub commands: Vec<Command>,
 }
@@ -22,15 +25,16 @@ pub struct Entry {
 struct Header {
     time: Timestamp,
     key_window: KeyWindow,
+    quotas: Quotas,
     commands: u64,
 }
 
 impl Entry {
-    /// The bytes of an entry: version, time, key window and number of commands, then the commands one behind the other,
+    /// The bytes of an entry: version, time, key window, quotas and number of commands, then the commands one behind the other,
     /// just as their nodes encoded them.
     #[must_use]
-    pub fn join(time: Timestamp, key_window: KeyWindow, commands: &[EncodedCommand]) -> Bytes {
-        let header = Header { time, key_window, commands: commands.len() as u64 };
+    pub fn join(time: Timestamp, key_window: KeyWindow, quotas: Quotas, commands: &[EncodedCommand]) -> Bytes {
+        let header = Header { time, key_window, quotas, commands: commands.len() as u64 };
         let mut bytes = codec::encode(VERSION, &header);
         bytes.reserve_exact(commands.iter().map(|command| command.body().len()).sum());
         for command in commands {
@@ -43,7 +47,7 @@ impl Entry {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let commands: Vec<EncodedCommand> = self.commands.iter().map(Command::encode).collect();
-        Self::join(self.time, self.key_window, &commands)
+        Self::join(self.time, self.key_window, self.quotas, &commands)
     }
 
     /// Reads an entry back.
@@ -59,7 +63,8 @@ impl Entry {
             rest = behind;
         }
         codec::end(rest)?;
-        Ok(Self { time: header.time, key_window: header.key_window, commands })
+        let Header { time, key_window, quotas, .. } = header;
+        Ok(Self { time, key_window, quotas, commands })
     }
 }
 
@@ -82,6 +87,7 @@ mod tests {
         Entry {
             time: Timestamp::from_millis(1_000),
             key_window: KeyWindow { max_age_ms: 600_000, max_keys: 7 },
+            quotas: Quotas { topics: 5, subject_tickets: 3 },
             commands: vec![
                 Command::CreateTopic {
                     name: topic.clone(),
@@ -124,21 +130,21 @@ mod tests {
 
     #[test]
     fn commands_of_several_nodes_join_into_the_same_bytes() {
-        let Entry { time, key_window, commands } = entry();
+        let Entry { time, key_window, quotas, commands } = entry();
         let travelled: Vec<EncodedCommand> = commands
             .iter()
             .map(|command| EncodedCommand::parse(command.encode().as_bytes().clone()).expect("a command"))
             .collect();
-        assert_eq!(Entry::join(time, key_window, &travelled), entry().encode());
+        assert_eq!(Entry::join(time, key_window, quotas, &travelled), entry().encode());
     }
 
-    /// The bytes of version 5. If this fails, logs on disk can no longer be read: raise the version.
+    /// The bytes of version 6. If this fails, logs on disk can no longer be read: raise the version.
     #[test]
-    fn version_5_keeps_its_bytes() {
+    fn version_6_keeps_its_bytes() {
         assert_eq!(
             hex(&entry().encode()),
             concat!(
-                "05e807c0cf240709",
+                "06e807c0cf2407050309",
                 "00086f72646572733a3100000000e80780808008",
                 "80a30500",
                 "03086f72646572733a3101035b315d027b7d0001016b",

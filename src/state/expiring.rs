@@ -15,13 +15,17 @@ pub(super) struct Item<K, V> {
     pub(super) expires_at: Timestamp,
 }
 
-/// Things under keys, numbered in the order in which they came.
+/// Things under keys, numbered in the order in which they came, and counted by owner.
 #[derive(Debug)]
 pub(super) struct Expiring<K, V> {
     by_number: BTreeMap<u64, Item<K, V>>,
     numbers: BTreeMap<K, u64>,
     due: BTreeSet<(Timestamp, u64)>,
     next: u64,
+    /// Whose a thing is, if it is somebody's.
+    owner: fn(&V) -> Option<&str>,
+    /// How many each owner has.
+    owned: BTreeMap<String, u64>,
     /// Numbers whose rows differ from the store's.
     changed: BTreeSet<u64>,
 }
@@ -30,12 +34,14 @@ pub(super) struct Expiring<K, V> {
 pub(super) type Changes<K, V> = Vec<(u64, Option<Item<K, V>>)>;
 
 impl<K: Clone + Ord, V: Clone> Expiring<K, V> {
-    pub(super) fn starting_at(next: u64) -> Self {
+    pub(super) fn starting_at(next: u64, owner: fn(&V) -> Option<&str>) -> Self {
         Self {
             by_number: BTreeMap::new(),
             numbers: BTreeMap::new(),
             due: BTreeSet::new(),
             next,
+            owner,
+            owned: BTreeMap::new(),
             changed: BTreeSet::new(),
         }
     }
@@ -50,6 +56,11 @@ impl<K: Clone + Ord, V: Clone> Expiring<K, V> {
 
     pub(super) fn len(&self) -> u64 {
         self.by_number.len() as u64
+    }
+
+    /// How many have the owner of this one.
+    pub(super) fn owned_like(&self, value: &V) -> u64 {
+        (self.owner)(value).and_then(|owner| self.owned.get(owner)).copied().unwrap_or(0)
     }
 
     /// The number of the next one.
@@ -115,6 +126,9 @@ impl<K: Clone + Ord, V: Clone> Expiring<K, V> {
     fn put(&mut self, number: u64, item: Item<K, V>) {
         self.numbers.insert(item.key.clone(), number);
         self.due.insert((item.expires_at, number));
+        if let Some(owner) = (self.owner)(&item.value) {
+            *self.owned.entry(owner.to_owned()).or_default() += 1;
+        }
         self.by_number.insert(number, item);
     }
 
@@ -122,6 +136,14 @@ impl<K: Clone + Ord, V: Clone> Expiring<K, V> {
         let Some(item) = self.by_number.remove(&number) else { return };
         self.numbers.remove(&item.key);
         self.due.remove(&(item.expires_at, number));
+        if let Some(owner) = (self.owner)(&item.value)
+            && let Some(count) = self.owned.get_mut(owner)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.owned.remove(owner);
+            }
+        }
         self.changed.insert(number);
     }
 }

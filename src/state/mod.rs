@@ -47,6 +47,7 @@ mod outcome;
 mod payloads;
 mod presence;
 mod queue;
+mod quotas;
 mod restore;
 pub mod rows;
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub use machine::Machine;
 pub use mark::{Holding, Mark};
 pub use outcome::{Event, Outcome, Published, Refusal, Reply, decode_outcome, encode_outcome};
 pub use presence::{Attendee, MEMBERS_MAX, MEMBERS_PER_TOPIC_MAX, Member, Roster, RosterChange, UserStatus};
+pub use quotas::Quotas;
 pub use restore::{Contradiction, RestoreError};
 pub use tombstones::TOMBSTONES_MAX;
 pub use topic::{TopicId, TopicInfo};

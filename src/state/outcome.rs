@@ -11,7 +11,7 @@ use super::topic::TopicInfo;
 use crate::domain::{LogIndex, Message, NodeId, Position, Seq, Timestamp, TopicName, TopicSettings, UserId};
 
 /// The version that the bytes of outcomes start with.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What a command came to, the same on every node.
 pub type Outcome = Result<Reply, Refusal>;
@@ -103,6 +103,12 @@ pub enum Refusal {
     /// Whoever asks was turned away.
     #[error("the token was revoked")]
     Revoked,
+    /// There are as many topics as there may be.
+    #[error("there are too many topics")]
+    TopicsFull,
+    /// The subject has as many tickets as one may have.
+    #[error("the subject has too many tickets")]
+    SubjectTicketsFull,
 }
 
 /// What subscribers are told, in log order.
@@ -179,6 +185,6 @@ mod tests {
         for outcome in outcomes {
             assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
         }
-        assert_eq!(decode_outcome(&[1]), Err(CodecError::Version { found: 1, expected: 3 }));
+        assert_eq!(decode_outcome(&[1]), Err(CodecError::Version { found: 1, expected: 4 }));
     }
 }

@@ -66,7 +66,7 @@ export interface ClusterNode {
   readonly id: number
   readonly role: 'leader' | 'follower' | 'learner'
   readonly clientUrl: string
-  readonly peerAddr: string
+  readonly peerAddr?: string
   readonly state: 'up' | 'suspect' | 'down' | 'draining'
   readonly applied: number
   /** Messages that it is behind the leader; absent if it has not been heard of lately. */

@@ -23,7 +23,7 @@ use super::disk::Disk;
 use super::wires::{Network, Wires};
 use crate::broker::{Broker, BrokerOptions};
 use crate::domain::{Epoch, NodeId};
-use crate::state::{Command, EncodedCommand, KeyWindow, Machine, Outcome, Reply};
+use crate::state::{Command, EncodedCommand, KeyWindow, Machine, Outcome, Quotas, Reply};
 use crate::storage::Store;
 
 pub(super) const NODES: [NodeId; 3] = [NodeId::new(1), NodeId::new(2), NodeId::new(3)];
@@ -100,7 +100,7 @@ impl World {
         let log = self.disks[&node].open();
         let raft = Raft::new(node, Arc::new(config), network, log, machine).await.expect("the log is whole");
         raft.runtime_config().elect(true);
-        let (proposer, proposing) = Proposer::new(raft.clone(), KeyWindow::default());
+        let (proposer, proposing) = Proposer::new(raft.clone(), KeyWindow::default(), Quotas::default());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(proposing));
         tokio::spawn(stop.clone().run_until_cancelled_owned(pacer.run()));

@@ -233,6 +233,15 @@ async fn what_is_for_operators_is_for_them_and_health_is_for_everybody() {
     // Pages look there for other nodes, those without a token too if there is something for them.
     assert_eq!((code(None, "/cluster").await, code(Some(&user), "/cluster").await), (String::new(), String::new()));
     assert_eq!(code(Some(&nobody), "/cluster").await, "forbidden");
+    // Where nodes reach each other is for operators.
+    for path in ["/cluster", "/cluster/nodes", "/cluster/nodes?for=stream"] {
+        let peer = async |token: &str| {
+            let answer = api.send_as(token, request(Method::GET, path, "")).await;
+            assert!(answer.at("/nodes/0/clientUrl").is_string(), "{answer:?}");
+            answer.at("/nodes/0/peerAddr")
+        };
+        assert_eq!((peer(&user).await, peer(&admin).await), (Value::Null, "127.0.0.1:7376".into()), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -248,6 +257,16 @@ async fn a_token_that_is_not_good_is_refused_wherever_it_is_sent() {
     }
     let answer = api.get("/topics/x").await;
     assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="repl""#);
+    let admin = token(&[], &[], &[], true);
+    let metrics = api.send_as(&admin, request(Method::GET, "/metrics", "")).await;
+    for line in [
+        r#"repl_http_tokens_refused_total{reason="expired"} 5"#,
+        r#"repl_http_tokens_refused_total{reason="malformed"} 10"#,
+        r#"repl_http_problems_total{code="invalid-token"} 15"#,
+        r#"repl_http_problems_total{code="unauthenticated"} 1"#,
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line} in\n{}", metrics.text());
+    }
     // Tokens have no place in a URL.
     for name in ["token", "access_token", "authorization"] {
         let url = format!("/sse?topic=public:x&{name}={}", token(&[], &["**"], &[], false));

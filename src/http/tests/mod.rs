@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Api, App, Metrics, Options};
 use crate::node::{CheckpointOptions, Connections, Member, NewTopics, Node, Settings, Timing};
-use crate::state::KeyWindow;
+use crate::state::{KeyWindow, Quotas};
 
 /// How long a test waits for what must happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -49,6 +49,7 @@ async fn node() -> Node {
         tls: None,
         timing: Timing::default(),
         key_window: KeyWindow::default(),
+        quotas: Quotas::default(),
         checkpoint: CheckpointOptions::default(),
         new_topics: NewTopics { inboxes: true, ..NewTopics::default() },
         presence_grace: Duration::from_millis(100),

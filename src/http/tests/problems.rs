@@ -11,7 +11,7 @@ use axum::routing::get;
 use super::*;
 use crate::domain::NodeId;
 use crate::http::network::Network;
-use crate::http::{Code, Problem, PublishRates};
+use crate::http::{Code, Problem, Rates};
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, ReadError, WriteError};
 use crate::state::{CodecError, Refusal};
 
@@ -73,6 +73,9 @@ async fn every_code_has_its_golden_answer() {
         api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
         answer(Problem::tls_required()).await,
         too_fast().await,
+        answer(WriteError::Refused(Refusal::TopicsFull)).await,
+        answer(WriteError::Refused(Refusal::SubjectTicketsFull)).await,
+        created_too_fast().await,
         asking.get("/topics/t").await,
         asking.send_as("no-token", request(Method::GET, "/topics", "")).await,
         asking.send_as(&access::token(&["t"], &[], &[], false), request(Method::GET, "/topics/t/sse", "")).await,
@@ -107,11 +110,26 @@ async fn too_fast() -> Answer {
         request.extensions_mut().insert(Network::of(std::net::IpAddr::from([10, 0, 0, 1])));
         request
     };
-    let api = Api::with(Options { publish_rates: PublishRates::new(1), ..Options::default() }).await;
+    let api = Api::with(Options { publish_rates: Rates::of_publishes(1), ..Options::default() }).await;
     api.post("/topics", r#"{"name":"t"}"#).await;
     assert_eq!(api.send(publish(10)).await.status, StatusCode::CREATED);
     let refused = api.send(publish(1)).await;
-    assert!(api.get("/metrics").await.text().contains("repl_http_publishes_refused_total 1"));
+    api.check_metric(r#"repl_http_problems_total{code="publish-rate"} 1"#).await;
+    refused
+}
+
+/// The second topic of somebody who may create one a minute, and has; the first one may be created again.
+async fn created_too_fast() -> Answer {
+    let create = |name: &str| {
+        let mut request = json(Method::POST, "/topics", format!("{{\"name\":\"{name}\"}}"));
+        request.extensions_mut().insert(Network::of(std::net::IpAddr::from([10, 0, 0, 1])));
+        request
+    };
+    let api = Api::with(Options { creation_rates: Rates::of_creations(1), ..Options::default() }).await;
+    assert_eq!(api.send(create("a")).await.status, StatusCode::CREATED);
+    assert_eq!(api.send(create("a")).await.status, StatusCode::OK);
+    let refused = api.send(create("b")).await;
+    api.check_metric(r#"repl_http_problems_total{code="creation-rate"} 1"#).await;
     refused
 }
 

@@ -1,7 +1,9 @@
 //! Streams, without a listener.
 
 use super::*;
-use crate::http::stream::answer;
+use crate::http::StreamPlaces;
+use crate::http::network::Network;
+use crate::http::stream::{NotOpened, answer};
 use crate::node::NotReady;
 
 /// Opens a stream and checks its head and its first bytes.
@@ -120,11 +122,62 @@ async fn only_faults_that_asking_again_can_not_mend_are_problems() {
 #[tokio::test]
 async fn a_node_that_can_not_serve_now_says_when_to_come_back_and_ends() {
     let app = Arc::new(app(Options::default()).await);
-    let response = answer(&app, Err(NotReady::Starting.into()));
+    let response = answer(&app, Err(NotOpened::NotServing(NotReady::Starting.into())));
     check_head(&response);
     let mut body = response.into_body();
     check_preamble(&next(&mut body).await);
     assert!(timeout(SOON, body.frame()).await.expect("an end soon").is_none());
+}
+
+#[tokio::test]
+async fn one_party_has_so_many_streams_and_the_next_one_is_refused_softly() {
+    let app = app(Options { stream_places: StreamPlaces::new(2), ..Options::default() }).await;
+    let api = Api::new(app);
+    let open_from = async |address: [u8; 4]| {
+        let mut request = request(Method::GET, "/sse?topic=t", "");
+        request.extensions_mut().insert(Network::of(std::net::IpAddr::from(address)));
+        let response = api.answer(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut body = response.into_body();
+        check_preamble(&next(&mut body).await);
+        let ready = timeout(SOON, body.frame()).await.expect("an event, or the end");
+        ready.is_some().then_some(body)
+    };
+    let [one, two] = [open_from([10, 0, 0, 1]).await, open_from([10, 0, 0, 1]).await];
+    assert!(one.is_some() && two.is_some() && open_from([10, 0, 0, 1]).await.is_none());
+    assert!(open_from([10, 0, 0, 2]).await.is_some(), "others have theirs");
+    api.check_metric(r#"repl_http_streams_opened_total{result="too_many"} 1"#).await;
+    drop(one);
+    assert!(open_from([10, 0, 0, 1]).await.is_some(), "a stream that has ended makes room");
+}
+
+#[tokio::test]
+async fn a_stream_that_brought_enough_history_ends_and_one_that_resumes_goes_on() {
+    let api = Api::with(Options { replay_bytes_max: 100_000, ..Options::default() }).await;
+    api.post("/topics", r#"{"name":"t"}"#).await;
+    let line = format!("{{\"value\":\"{}\"}}\n", "x".repeat(1024));
+    api.post_lines("/topics/t", line.repeat(300)).await;
+    let (mut seqs, mut last_id, mut requests) = (Vec::new(), None, 0);
+    loop {
+        requests += 1;
+        let mut body = open(&api, "/sse?topic=t&after=earliest", last_id.as_deref()).await;
+        let mut text = String::new();
+        while !text.contains("event: repl.ready\n")
+            && let Some(frame) = timeout(SOON, body.frame()).await.expect("bytes or an end soon")
+        {
+            text += std::str::from_utf8(frame.expect("no error").data_ref().expect("data")).expect("UTF-8");
+        }
+        assert!(!text.contains("repl.gap"), "nothing is missing");
+        let field = |line: &str, from: &str, to: char| Some(line.split_once(from)?.1.split(to).next()?.to_owned());
+        seqs.extend(text.lines().filter_map(|line| field(line, "\"seq\":", ',')));
+        last_id = text.lines().rev().find_map(|line| field(line, "id: ", '\n'));
+        if text.contains("event: repl.ready\n") {
+            break;
+        }
+    }
+    assert_eq!(seqs, (1..=300).map(|seq| seq.to_string()).collect::<Vec<_>>());
+    assert_eq!(requests, 3, "two pages of 64 KiB each, and the rest");
+    api.check_metric("repl_http_replays_cut_total 2").await;
 }
 
 #[tokio::test]

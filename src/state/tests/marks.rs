@@ -4,7 +4,7 @@ use super::replica::Replica;
 use crate::domain::{
     Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, Position, Retention, Timestamp, TopicName, TopicSettings,
 };
-use crate::state::{Command, Entry, KeyWindow, Mark};
+use crate::state::{Command, Entry, KeyWindow, Mark, Quotas};
 
 fn name(name: &str) -> TopicName {
     TopicName::parse(name).expect("a name")
@@ -20,7 +20,12 @@ fn replica(commands: &[Command]) -> Replica {
     let mut replica = Replica::default();
     for command in commands {
         let commands = vec![command.clone()];
-        replica.apply(&Entry { time: Timestamp::from_millis(7), key_window: KeyWindow::default(), commands });
+        replica.apply(&Entry {
+            time: Timestamp::from_millis(7),
+            key_window: KeyWindow::default(),
+            quotas: Quotas::default(),
+            commands,
+        });
     }
     replica
 }

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use crate::state::{
     Attendee, Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Machine, Member, Missed,
-    PageLimit, Reply, Ticket,
+    PageLimit, Quotas, Reply, Ticket,
 };
 
 /// What happens to a node.
@@ -37,11 +37,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn entry() -> impl Strategy<Value = Entry> {
     let window = (0..3_000_u64, 0..5_u64).prop_map(|(max_age_ms, max_keys)| KeyWindow { max_age_ms, max_keys });
     let time = (0..20_000_u64).prop_map(Timestamp::from_millis);
-    (time, window, prop::collection::vec(command(), 0..4)).prop_map(|(time, key_window, commands)| Entry {
-        time,
-        key_window,
-        commands,
-    })
+    let quotas = (0..4_u64, 0..3_u64).prop_map(|(topics, subject_tickets)| Quotas { topics, subject_tickets });
+    (time, window, quotas, prop::collection::vec(command(), 0..4))
+        .prop_map(|(time, key_window, quotas, commands)| Entry { time, key_window, quotas, commands })
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -327,7 +325,8 @@ proptest! {
             }
             prop_assert_eq!(stopping.machine.next_expiry(), straight.machine.next_expiry());
         }
-        let mark = Entry { time: Timestamp::default(), key_window: KeyWindow::default(), commands: vec![Command::Mark] };
+        let (key_window, quotas) = (KeyWindow::default(), Quotas::default());
+        let mark = Entry { time: Timestamp::default(), key_window, quotas, commands: vec![Command::Mark] };
         straight.apply(&mark);
         stopping.apply(&mark);
         let entry = straight.machine.applied();
@@ -346,7 +345,8 @@ proptest! {
         for (messages, restart) in batches {
             let publish =
                 Command::Publish { topic: topic.clone(), messages: messages.clone(), create: Some(TopicSettings::default()) };
-            let entry = Entry { time: Timestamp::default(), key_window: KeyWindow::default(), commands: vec![publish] };
+            let (key_window, quotas) = (KeyWindow::default(), Quotas::default());
+            let entry = Entry { time: Timestamp::default(), key_window, quotas, commands: vec![publish] };
             let (outcomes, events) = replica.apply(&entry);
             let mut stored = events.into_iter().filter_map(|event| match event {
                 Event::Published(message) => Some(message),
@@ -386,6 +386,7 @@ fn one_entry_expires_only_so_much_and_the_next_ones_go_on() {
     let entry = |millis: u64, commands: Vec<Command>| Entry {
         time: Timestamp::from_millis(millis),
         key_window: KeyWindow::default(),
+        quotas: Quotas::default(),
         commands,
     };
     let publish = |number: usize| Command::Publish {

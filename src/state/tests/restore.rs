@@ -10,7 +10,9 @@ use crate::domain::{
     TopicName, TopicSettings, UserId,
 };
 use crate::state::rows::RESERVED_CONSENSUS;
-use crate::state::{Attendee, CodecError, Command, Contradiction, Entry, KeyWindow, Machine, RestoreError, Ticket};
+use crate::state::{
+    Attendee, CodecError, Command, Contradiction, Entry, KeyWindow, Machine, Quotas, RestoreError, Ticket,
+};
 
 /// Rows of every kind.
 fn rows() -> Rows {
@@ -42,7 +44,12 @@ fn rows() -> Rows {
         Command::Attend { node: NodeId::new(1), joined: vec![attendee], left: Vec::new() },
     ];
     let mut replica = Replica::default();
-    replica.apply(&Entry { time: Timestamp::from_millis(7), key_window: KeyWindow::default(), commands });
+    replica.apply(&Entry {
+        time: Timestamp::from_millis(7),
+        key_window: KeyWindow::default(),
+        quotas: Quotas::default(),
+        commands,
+    });
     replica.begin_checkpoint();
     replica.end_checkpoint();
     replica.rows

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::state::{
     Attendee, Command, Entry, Event, HistoryRange, Hole, KeyWindow, Member, Missed, Outcome, Page, PageLimit,
-    Published, Refusal, Reply, RosterChange, Slot, Ticket, TopicInfo,
+    Published, Quotas, Refusal, Reply, RosterChange, Slot, Ticket, TopicInfo,
 };
 
 macro_rules! scripts {
@@ -44,6 +44,7 @@ scripts! {
     only_what_is_retained_is_written
     rows_keep_their_bytes
     the_oldest_tombstone_leaves_a_mark
+    there_is_no_more_than_the_quotas_allow
     tickets_admit_until_they_expire_or_are_revoked
     time_never_runs_backwards
     topics_are_created_once
@@ -55,6 +56,7 @@ struct Runner {
     replica: Replica,
     clock_ms: u64,
     window: KeyWindow,
+    quotas: Quotas,
 }
 
 type Fallible<T = String> = Result<T, Box<dyn Error>>;
@@ -69,6 +71,9 @@ impl goldenscript::Runner for Runner {
         match command.name.as_str() {
             "at" => self.clock_ms = args.position(0)?.get(),
             "window" => self.window = KeyWindow { max_age_ms: args.number("age_ms")?, max_keys: args.number("keys")? },
+            "quotas" => {
+                self.quotas = Quotas { topics: args.number("topics")?, subject_tickets: args.number("tickets")? };
+            }
             "create" => return self.apply(create(args.topic()?, args.settings()?)),
             "change" => {
                 let (name, change) = (args.topic()?, args.settings()?);
@@ -252,7 +257,8 @@ impl goldenscript::Runner for Runner {
 impl Runner {
     fn apply(&mut self, command: Command) -> Fallible {
         let time = Timestamp::from_millis(self.clock_ms);
-        let (outcomes, events) = self.replica.apply(&Entry { time, key_window: self.window, commands: vec![command] });
+        let Self { window: key_window, quotas, .. } = *self;
+        let (outcomes, events) = self.replica.apply(&Entry { time, key_window, quotas, commands: vec![command] });
         let mut out = String::new();
         for outcome in &outcomes {
             writeln!(out, "{} {}", self.replica.machine.applied(), describe_outcome(outcome))?;
@@ -390,7 +396,9 @@ fn describe_outcome(outcome: &Outcome) -> String {
             | Refusal::KeyReused { .. }
             | Refusal::TicketsFull
             | Refusal::RevocationsFull
-            | Refusal::Revoked),
+            | Refusal::Revoked
+            | Refusal::TopicsFull
+            | Refusal::SubjectTicketsFull),
         ) => format!("refused: {refusal}"),
     }
 }
