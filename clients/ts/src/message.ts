@@ -66,6 +66,7 @@ export interface ClusterNode {
   readonly id: number
   readonly role: 'leader' | 'follower' | 'learner'
   readonly clientUrl: string
+  /** For operators only. */
   readonly peerAddr?: string
   readonly state: 'up' | 'suspect' | 'down' | 'draining'
   readonly applied: number

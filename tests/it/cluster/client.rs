@@ -75,6 +75,8 @@ pub(crate) struct Member {
     pub(crate) cores: u32,
     pub(crate) connections: u64,
     pub(crate) client_url: String,
+    /// Empty for those who are no operators.
+    #[serde(default)]
     pub(crate) peer_addr: String,
 }
 
