@@ -3,6 +3,8 @@
 //! It gives meaning to the numbers that [`rpc`](crate::rpc) carries: Raft's own requests go to consensus, writes and
 //! questions to the node. It decides nothing itself, and serves nobody but peers: clients have a port of their own.
 
+mod strangers;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,13 +13,14 @@ use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
+use self::strangers::{Stranger, Strangers};
 use crate::consensus::ProposeError;
 use crate::consensus::wire::{self, Announce, Join, Propose, ProposeRefused, ProposeReply, kind};
 use crate::node::Node;
 use crate::rpc::{Connection, Endpoint, HandshakeError, Lane, Request};
 use crate::state::EncodedCommand;
 
-/// Connections of peers. Ten lanes for each of a hundred nodes.
+/// Connections of peers that have proven who they are. Ten lanes for each of a hundred nodes.
 const CONNECTIONS_MAX: usize = 1_000;
 
 /// Requests of one connection that are worked on at a time. Appends on their own lane don't count: they are queued in
@@ -32,20 +35,26 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Serves peers until the endpoint's `stop`.
 pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (strangers, slots) = (Arc::new(Strangers::default()), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     let mut reported: Option<Instant> = None;
     let (refused, mut refusals) = tokio::sync::mpsc::channel::<(std::net::SocketAddr, HandshakeError)>(16);
     loop {
-        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let (node, endpoint, refused) = (node.clone(), endpoint.clone(), refused.clone());
+                    let (stranger, slots) = (strangers.admit(), Arc::clone(&slots));
                     let tasks = endpoint.tasks.clone();
                     tasks.spawn(async move {
-                        let _slot = slot;
-                        if let Err(error) = connection(stream, node, &endpoint).await {
-                            let _ = refused.try_send((address, error));
+                        match shake_hands(stranger, stream, &node, &endpoint).await {
+                            Some(Ok(connection)) => match slots.try_acquire_owned() {
+                                Ok(_slot) => serve_peer(connection, &node, &endpoint).await,
+                                Err(_) => warn!(peer = %address, "too many connections of peers"),
+                            },
+                            Some(Err(error)) => {
+                                let _ = refused.try_send((address, error));
+                            }
+                            None => debug!(peer = %address, "a caller that had not said who it is made room"),
                         }
                     });
                 }
@@ -66,9 +75,19 @@ pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
     }
 }
 
-async fn connection(stream: TcpStream, node: Node, endpoint: &Endpoint) -> Result<(), HandshakeError> {
+/// Finds out who calls. `None`: it took so long that somebody else was let in.
+async fn shake_hands(
+    stranger: Stranger,
+    stream: TcpStream,
+    node: &Node,
+    endpoint: &Endpoint,
+) -> Option<Result<Connection, HandshakeError>> {
     let member_address = |id| node.consensus().member_address(id);
-    let mut connection = Connection::accept(endpoint, stream, member_address).await?;
+    stranger.prove(Connection::accept(endpoint, stream, member_address)).await
+}
+
+/// Answers a peer until the connection ends.
+async fn serve_peer(mut connection: Connection, node: &Node, endpoint: &Endpoint) {
     let lane = connection.hello().lane;
     debug!(peer = %connection.address(), ?lane, "peer connected");
     let mut appends = node.consensus().appends();
@@ -95,7 +114,6 @@ async fn connection(stream: TcpStream, node: Node, endpoint: &Endpoint) -> Resul
             }
         });
     }
-    Ok(())
 }
 
 /// Whether the caller's certificate, if nodes have them, allows a request: nobody enters or moves to an address of

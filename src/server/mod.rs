@@ -7,6 +7,7 @@
 
 mod admin;
 mod collector;
+mod descriptors;
 mod keys;
 mod reload;
 mod started;
@@ -182,7 +183,7 @@ pub async fn run(
     let (auth, keys) = keys::load(&settings).await?.unzip();
     let options = http_options(&settings, auth.clone(), listen)?;
     let limits = Limits {
-        connections_max: count(settings.max_connections),
+        connections_max: count(descriptors::connections(settings.max_connections)),
         connections_per_address_max: count(settings.max_connections_per_address),
         connection_rate_max: rate(settings.max_connection_rate),
         ..Limits::default()

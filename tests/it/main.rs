@@ -27,6 +27,7 @@ mod failover;
 mod full_disk;
 mod golden;
 mod lifecycle;
+mod limits;
 mod membership;
 mod presence;
 mod reference;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde::Deserialize;
 
 use super::fsync::Fsync;
@@ -24,6 +25,8 @@ pub(crate) struct Node {
     namespace: Option<String>,
     /// Set while files can't grow beyond a few megabytes: to who writes them the disk is full.
     limited: bool,
+    /// What it may have, if not as much as the tests.
+    descriptors: Option<u64>,
     fsync: Option<Fsync>,
     child: Option<Child>,
     started: Option<Started>,
@@ -61,6 +64,7 @@ impl Node {
             arguments,
             namespace: None,
             limited: false,
+            descriptors: None,
             fsync: None,
             child: None,
             started: None,
@@ -87,12 +91,14 @@ impl Node {
         let program = env!("CARGO_BIN_EXE_repl");
         // Each of the wrappers becomes what it wraps.
         // Not `ip netns exec`, which would also keep every disk mounted that is mounted now.
+        let ulimit = self.descriptors.map(|count| format!(r#"ulimit -n {count}; exec "$0" "$@""#));
         let namespace = self.namespace.as_ref().map(|namespace| format!("--net=/run/netns/{namespace}"));
         let namespace = namespace.iter().flat_map(|namespace| ["nsenter", namespace]);
         // Without the signal, the write fails.
         let limit =
             ["sh", "-c", r#"trap "" XFSZ; ulimit -f 4000; exec "$0" "$@""#].into_iter().filter(|_| self.limited);
-        let mut words = namespace.chain(limit).chain([program]);
+        let descriptors = ulimit.iter().flat_map(|script| ["sh", "-c", script]);
+        let mut words = namespace.chain(limit).chain(descriptors).chain([program]);
         let mut command = Command::new(words.next().expect("the program at least"));
         command.args(words);
         command.env_clear().envs(self.fsync.iter().flat_map(Fsync::variables));
@@ -273,6 +279,19 @@ impl Node {
     /// From the next start on its disk is as if it were full, or is not any more.
     pub(crate) fn limit(&mut self, limited: bool) {
         self.limited = limited;
+    }
+
+    /// From the next start on it may have so many descriptors.
+    pub(crate) fn limit_descriptors(&mut self, count: u64) {
+        self.descriptors = Some(count);
+    }
+
+    /// From now on it may have so many descriptors more than it has.
+    pub(crate) fn leave_descriptors(&self, count: u64) {
+        let pid = self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok()).and_then(Pid::from_raw);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(self.usage().descriptors + count), maximum };
+        prlimit(Some(pid.expect("it runs")), Resource::Nofile, limit).expect("it is our child");
     }
 
     /// Where clients connect.

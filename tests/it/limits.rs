@@ -1,0 +1,64 @@
+//! More than a node can or may take.
+
+use serde_json::json;
+
+use crate::cluster::{Client, Cluster, Strangers, until};
+
+/// Half of them are for clients.
+const DESCRIPTORS: u64 = 300;
+
+/// How many connections a node has closed at once because it had as many as it may have.
+const FULL: &str = r#"repl_http_connections_closed_total{reason="full"}"#;
+
+#[tokio::test]
+async fn strangers_that_take_every_descriptor_hold_up_neither_publishes_nor_other_nodes() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    for number in 0..3 {
+        let founder = cluster.nodes.first().map(|founder| founder.started().peer.clone());
+        cluster.prepare(&founder.as_ref().map_or(vec!["--bootstrap"], |founder| vec!["--join", founder]));
+        cluster.nodes[number].limit_descriptors(DESCRIPTORS);
+        cluster.nodes[number].start().await;
+    }
+    cluster.all_see("3 voters", |view| view.voters() == 3 && view.leader.is_some()).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(0), "orders").await;
+    let peers: Vec<_> = cluster.nodes.iter().map(|node| Strangers::at(&node.started().peer, 100)).collect();
+    let clients = Strangers::at(cluster.url(0), 200);
+    until("there is no room for clients", async || client.metric(cluster.url(0), FULL).await.filter(|full| *full > 0))
+        .await;
+
+    // Over the connection that is open.
+    let mut messages = client.publish_all(cluster.url(0), "orders", 0..20).await;
+    cluster.nodes[2].kill();
+    messages.extend(client.publish_all(cluster.url(0), "orders", 20..25).await);
+    cluster.nodes[2].start().await;
+    client.keeps(cluster.url(2), "orders", &messages).await;
+    for node in &cluster.nodes {
+        assert!(!node.log().contains("can't accept"), "there were descriptors left");
+    }
+
+    drop((peers, clients));
+    let newcomer = Client::new();
+    newcomer.readiness(cluster.url(0), 200).await;
+    messages.push(newcomer.publish(cluster.url(0), "orders", json!("there is room")).await);
+    cluster.all_keep("orders", &messages).await;
+}
+
+#[tokio::test]
+async fn a_node_without_descriptors_serves_those_who_are_there_and_others_once_there_are_some() {
+    let cluster = Cluster::of(1).await;
+    let (client, node) = (cluster.client.clone(), &cluster.nodes[0]);
+    client.make(node.url(), "orders").await;
+    node.leave_descriptors(2);
+    let strangers = [Strangers::at(node.url(), 5), Strangers::at(&node.started().peer, 5)];
+    node.says("can't accept connections").await;
+    node.says("can't accept peers").await;
+    let mut messages = client.publish_all(node.url(), "orders", 0..5).await;
+
+    drop(strangers);
+    let newcomer = Client::new();
+    newcomer.readiness(node.url(), 200).await;
+    node.says("accepting connections again").await;
+    messages.push(newcomer.publish(node.url(), "orders", json!("again")).await);
+    newcomer.keeps(node.url(), "orders", &messages).await;
+}
