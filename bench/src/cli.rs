@@ -7,7 +7,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::load::message::Values;
-use crate::modes::{failover, fanout, idle, latency, publish, resume, targets, topics};
+use crate::modes::{failover, fanout, idle, latency, publish, resume, slowloris, targets, topics};
 use crate::report::Output;
 use crate::systems::{Lineup, Setup, System};
 
@@ -26,6 +26,7 @@ pub(crate) enum Mode {
     Latency(latency::Options),
     Idle(idle::Options),
     Resume(resume::Options),
+    Slowloris(slowloris::Options),
     Topics(topics::Options),
     Failover(failover::Options),
     Targets(targets::Options),
@@ -81,6 +82,15 @@ pub(crate) fn parse() -> Invocation {
             lineup: lineup(matches, |system| system.repl_nodes().is_some()),
             subscribers: many(matches, "subscribers"),
             behind: one(matches, "behind"),
+            rate: one(matches, "rate"),
+            value_bytes: one(matches, "value-bytes"),
+            seconds: one(matches, "seconds"),
+        }),
+        "slowloris" => Mode::Slowloris(slowloris::Options {
+            lineup: lineup(matches, |system| system.repl_nodes().is_some()),
+            heads: one(matches, "heads"),
+            streams: one(matches, "streams"),
+            publishers: one(matches, "publishers"),
             rate: one(matches, "rate"),
             value_bytes: one(matches, "value-bytes"),
             seconds: one(matches, "seconds"),
@@ -165,6 +175,17 @@ fn command() -> Command {
             value_bytes("150"),
             seconds("seconds", "5", "How long to publish before they come"),
         ]),
+        Command::new("slowloris")
+            .about("What publishers notice of clients that only take up room, and when those are gone")
+            .args([
+                which("repl"),
+                count("heads", "5000", "Connections on which the head of a request trickles in"),
+                count("streams", "1000", "Streams that nobody reads"),
+                count("publishers", "8", "Connections that publish in turn"),
+                rate("rate", "100", "Messages a second, whatever becomes of them"),
+                value_bytes("1000"),
+                seconds("seconds", "10", "How long to measure, before the attack and under it"),
+            ]),
         Command::new("topics").about("What a publish and a delivery cost as there is more of everything").args([
             which("repl"),
             list("topics", "1,1000,100000", "Topics that there are, and that are published to in turn"),

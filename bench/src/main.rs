@@ -34,7 +34,7 @@ use anyhow::Result;
 use tokio::runtime::Runtime;
 
 use self::cli::{Invocation, Mode};
-use self::modes::{failover, fanout, idle, latency, publish, resume, targets, topics};
+use self::modes::{failover, fanout, idle, latency, publish, resume, slowloris, targets, topics};
 
 /// What went wrong while measuring.
 const FAILED: u8 = 1;
@@ -58,6 +58,7 @@ async fn run(Invocation { mode, output }: &Invocation) -> Result<()> {
         Mode::Latency(options) => latency::run(options).await?.finish(output),
         Mode::Idle(options) => idle::run(options).await?.finish(output),
         Mode::Resume(options) => resume::run(options).await?.finish(output),
+        Mode::Slowloris(options) => slowloris::run(options).await?.finish(output),
         Mode::Topics(options) => topics::run(options).await?.finish(output),
         Mode::Failover(options) => failover::run(options).await?.finish(output),
         Mode::Targets(options) => targets::run(options, output).await,

@@ -1,5 +1,6 @@
 //! The load: connections that publish, streams that are read, and the messages that go from one to the other.
 
+pub(crate) mod attackers;
 pub(crate) mod message;
 pub(crate) mod pace;
 pub(crate) mod publishers;

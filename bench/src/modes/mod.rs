@@ -7,6 +7,7 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod publish;
 pub(crate) mod resume;
+pub(crate) mod slowloris;
 pub(crate) mod targets;
 pub(crate) mod topics;
 
