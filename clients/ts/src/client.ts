@@ -3,6 +3,7 @@ import type {Feed} from './feed.js'
 import type {Answer, Request} from './http.js'
 import type {Acknowledgement, Message} from './message.js'
 import type {ClientOptions, PlainOptions} from './options.js'
+import {watchTopic, watchUsers, type Presence, type PresenceOptions, type UserStatus} from './presence.js'
 import {publish, type PublishOptions} from './publish.js'
 import {request} from './request.js'
 import {check} from './schema.js'
@@ -56,6 +57,14 @@ export interface Client<Map extends TopicMap = TopicMap> {
     wanted: W,
     options?: SubscribeOptions,
   ): MessageStream<MessageOf<Map, NamedIn<W>>>
+  /** Watches who reads a topic that has presence; not to be confused with reading it, by which one is a member. */
+  presence<Data = unknown>(topic: TopicOf<Map>, options?: PresenceOptions<Data>): Presence<Data>
+  /** Calls back with whether a user is a member of any topic, or each of several: at first, and whenever that changes. */
+  status(
+    users: string | readonly string[],
+    handler: (status: UserStatus) => void,
+    options?: Pick<SubscribeOptions, 'onError' | 'signal'>,
+  ): Subscription
   /** Publishes a message: sends it, under one key, until it is stored or refused. */
   publish<Name extends TopicOf<Map>>(
     topic: Name,
@@ -87,6 +96,7 @@ export function createClient(options: ClientOptions): Client {
 
 /** Makes a client of its parts. */
 export function assemble({topics, onGap}: ClientOptions, context: Context, feed: Feed): Client {
+  const surroundings = {feed, schemas: topics, onGap}
   const client: Client = {
     get state() {
       return feed.state
@@ -99,8 +109,10 @@ export function assemble({topics, onGap}: ClientOptions, context: Context, feed:
     ) => {
       const isCalledBack = typeof handler === 'function'
       const take = isCalledBack ? (handler as (message: Message) => void) : undefined
-      return subscribe({feed, schemas: topics, onGap}, wanted, take, (isCalledBack ? options : handler) ?? {}) as never
+      return subscribe(surroundings, wanted, take, (isCalledBack ? options : handler) ?? {}) as never
     },
+    presence: (topic, options) => watchTopic(surroundings, topic, options as PresenceOptions) as never,
+    status: (users, handler, options) => watchUsers(surroundings, [users].flat(), handler, options),
     publish: async (topic, value, options) => publish(client.request, topic, client.check(topic, value), options),
     request: (wanted) => request(context, wanted),
     check(topic, value) {

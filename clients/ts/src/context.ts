@@ -13,6 +13,7 @@ export interface Context {
   readonly backoffMs: (failures: number) => number
   readonly keepAliveMs: number
   readonly answerMs: number
+  readonly as: string | undefined
 }
 
 export function createContext({
@@ -25,8 +26,9 @@ export function createContext({
   backoffMaxMs = 15_000,
   keepAliveMs = 15_000,
   answerMs = 10_000,
+  as,
 }: ClientOptions): Context {
   const backoffMs = (failures: number): number => clock.random() * Math.min(backoffMaxMs, backoffMinMs * 2 ** failures)
   const [nodes, tokens] = [createNodes(url, clock, backoffMs), createTokens(token, clock)]
-  return {clock, fetch, nodes, tokens, backoffMs, keepAliveMs, answerMs}
+  return {clock, fetch, nodes, tokens, backoffMs, keepAliveMs, answerMs, as}
 }

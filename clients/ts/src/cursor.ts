@@ -4,6 +4,11 @@
  */
 export type Cursor = string
 
+/** Whether two places are of one history: that of a cluster, until it is founded anew. */
+export function isOfSameHistory(one: Cursor, other: Cursor): boolean {
+  return one.slice(0, one.lastIndexOf('-')) === other.slice(0, other.lastIndexOf('-'))
+}
+
 /**
  * Whether a message that stands at `id` lies behind `cursor`. This is the one place that looks into cursors: several
  * subscriptions can share a stream only if it is known which of them has seen more. Cursors of different histories, and

@@ -1,7 +1,8 @@
 import {isAfter, type Cursor} from './cursor.js'
 import {UnavailableError} from './error.js'
 import type {Gap, Message} from './message.js'
-import {covers, selects, union, type Selection} from './selection.js'
+import {covers, selects, union, watches, type Selection} from './selection.js'
+import {createSightings} from './sighting.js'
 import {guard, type Subscriber} from './subscriber.js'
 
 /** Topics whose readers are remembered. */
@@ -28,6 +29,7 @@ export function createDelivery(): Delivery {
   const readers = new Set<Subscriber>()
   /** The readers of each topic that had a message. */
   const routes = new Map<string, readonly Subscriber[]>()
+  const sightings = createSightings()
   let selection: Selection = union([])
 
   const route = (topic: string): readonly Subscriber[] => {
@@ -55,12 +57,15 @@ export function createDelivery(): Delivery {
       readers.clear()
       for (const subscriber of subscribers) readers.add(subscriber)
       routes.clear()
+      sightings.clear()
       return (selection = union(readers))
     },
     add(subscriber) {
       if (!covers(selection, subscriber.selection)) return false
       readers.add(subscriber)
       routes.clear()
+      // The others have been told already.
+      for (const one of sightings.all()) if (watches(subscriber.selection, one)) guard(() => subscriber.seen(one))
       return true
     },
     remove(subscriber) {
@@ -79,6 +84,10 @@ export function createDelivery(): Delivery {
         for (const reader of route(message.topic)) if (isNew(reader, id)) guard(() => reader.message(message))
       } else if (type === 'repl.topic') {
         for (const reader of route((told as Message).topic)) guard(() => reader.deleted((told as Message).topic))
+      } else if (type === 'repl.presence') {
+        const sighting = sightings.take(told, id)
+        if (!sighting) return
+        for (const reader of readers) if (watches(reader.selection, sighting)) guard(() => reader.seen(sighting))
       } else if (type === 'repl.gap') {
         const gap = told as Gap
         for (const reader of readers) {

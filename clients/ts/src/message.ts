@@ -58,6 +58,8 @@ export interface Topic {
   /** Streams on the node that answered. */
   readonly subscribers: number
   readonly retention: Required<Retention>
+  /** Whether the cluster knows who reads it. */
+  readonly presence: boolean
   readonly createdAt: string
 }
 

@@ -13,6 +13,11 @@ export interface ClientOptions {
   readonly url: UrlSource
   /** A bearer token, or a function that fetches one: at first, before it expires, and once when it is refused. */
   readonly token?: TokenSource
+  /**
+   * Who the user is, of a broker that asks nobody for a token (in development): a member of the topics that are subscribed by
+   * name and have presence. Elsewhere the token says it.
+   */
+  readonly as?: string | undefined
   /** Schemas by topic or pattern: values are checked against them, and typed. */
   readonly topics?: Schemas
   /** Told of every gap for which the subscription has no `onGap` of its own. Without either, the console is. */

@@ -82,7 +82,7 @@ export function openStream(context: Context, owner: StreamOwner, from: From, rep
         if (place && (!least || isAfter(least, place))) least = place
       }
     }
-    return streamPath(delivery.begin(served, least), least ? {after: least} : from)
+    return streamPath(delivery.begin(served, least), least ? {after: least} : from, context.as)
   }
 
   const sink = (served: () => void): ConnectionSink => {

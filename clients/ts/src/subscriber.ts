@@ -2,6 +2,7 @@ import type {Cursor} from './cursor.js'
 import type {ReplError} from './error.js'
 import type {Gap, Message} from './message.js'
 import type {From, Selection} from './selection.js'
+import type {Sighting} from './sighting.js'
 
 /** A subscription, as whoever feeds it sees it. */
 export interface Subscriber {
@@ -13,6 +14,8 @@ export interface Subscriber {
   floor: Cursor | undefined
   message(message: Message): void
   gap(gap: Gap): void
+  /** Somebody who is watched came or went, or this is who is there at first. */
+  seen(sighting: Sighting): void
   deleted(topic: string): void
   /** It is up to date. Told after each time that it was not. */
   ready(): void

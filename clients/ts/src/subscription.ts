@@ -3,7 +3,8 @@ import {InvalidValueError, ReplError} from './error.js'
 import type {Feed} from './feed.js'
 import type {Gap, Message} from './message.js'
 import {check, type Schema} from './schema.js'
-import type {From} from './selection.js'
+import type {From, Selection} from './selection.js'
+import type {Sighting} from './sighting.js'
 import {report, type Subscriber} from './subscriber.js'
 import {schemaOf, type Schemas} from './topic-map.js'
 
@@ -52,12 +53,27 @@ export interface Surroundings {
   readonly onGap: ((gap: Gap) => void) | undefined
 }
 
+/** Whose presence is watched, and who is told. */
+export interface Watching extends Pick<Selection, 'presence' | 'users'> {
+  /** Whether somebody is called back: whoever is not, learns of the end elsewhere. */
+  readonly isCalledBack: boolean
+  seen(sighting: Sighting): void
+  ended(): void
+}
+
+/** A subscription, as those see it that are made of one. */
+export interface Ending {
+  /** Why it has ended; `true` if it was to. */
+  end(): ReplError | true | undefined
+}
+
 export function subscribe(
   {feed, schemas, onGap = warn}: Surroundings,
   wanted: Wanted,
   handler: ((message: Message) => void) | undefined,
   options: SubscribeOptions,
-): MessageStream {
+  watching?: Watching,
+): MessageStream & Ending {
   const {from = 'now', signal, onError = report} = options
   const {topics = [], match = []} = typeof wanted === 'object' && 'match' in wanted ? wanted : {topics: wanted}
   /** Messages for who reads the iterator, */
@@ -76,7 +92,12 @@ export function subscribe(
   ready.catch(() => {})
 
   const subscriber: Subscriber = {
-    selection: {topics: [topics].flat(), patterns: [match].flat()},
+    selection: {
+      topics: [topics].flat(),
+      patterns: [match].flat(),
+      presence: watching?.presence ?? [],
+      users: watching?.users ?? [],
+    },
     from,
     cursor: undefined,
     floor: typeof from === 'object' && 'after' in from ? from.after : undefined,
@@ -89,6 +110,7 @@ export function subscribe(
       queue.push(valid)
       wake()
     },
+    seen: (sighting) => end || watching?.seen(sighting),
     gap: (gap) => end || (options.onGap ?? onGap)(gap),
     deleted: (topic) => end || options.onDeleted?.(topic),
     ready: () => resolve(),
@@ -97,7 +119,7 @@ export function subscribe(
       close(error ?? true)
       reject(error ?? new ReplError('closed', 'the client was closed'))
       // Who reads a loop is told there.
-      if (error && (handler || options.onError)) onError(error)
+      if (error && (handler || watching?.isCalledBack || options.onError)) onError(error)
     },
     drained() {
       if (queue.length < WAITING_MAX || end) return undefined
@@ -111,6 +133,7 @@ export function subscribe(
     signal?.removeEventListener('abort', unsubscribe)
     wake()
     relieve()
+    watching?.ended()
   }
   const unsubscribe = (): void => {
     if (end) return
@@ -156,6 +179,7 @@ export function subscribe(
       return subscriber.cursor
     },
     unsubscribe,
+    end: () => end,
     [Symbol.asyncIterator]: () => reader,
   }
 }

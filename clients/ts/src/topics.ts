@@ -11,6 +11,20 @@ export interface AskOptions {
   readonly patienceMs?: number
 }
 
+/** Settings of a topic besides what it keeps. */
+export interface TopicSettings {
+  /** Whether the cluster knows who reads it. */
+  readonly presence?: boolean
+}
+
+/** The open streams of a topic, on all nodes. */
+export interface Occupancy {
+  readonly topic: string
+  readonly streams: number
+  /** Whether all nodes have answered. */
+  readonly complete: boolean
+}
+
 /** Whatever its topics are. */
 export type AnyClient = Pick<Client, 'request'>
 
@@ -23,9 +37,9 @@ export async function createTopic(
   client: AnyClient,
   name: string,
   retention: Retention = {},
-  options?: AskOptions,
+  {presence, ...options}: AskOptions & TopicSettings = {},
 ): Promise<Topic> {
-  return (await send(client, 'POST', '/topics', {name, retention}, options)) as Topic
+  return (await send(client, 'POST', '/topics', {name, retention, presence}, options)) as Topic
 }
 
 /** A topic, or `undefined` if there is none of this name. */
@@ -33,14 +47,24 @@ export async function getTopic(client: AnyClient, name: string, options?: AskOpt
   return (await send(client, 'GET', topicPath(name), undefined, options).catch(ifMissing)) as Topic | undefined
 }
 
-/** Changes what a topic keeps. Bounds that are left out stay. */
+/** Changes what a topic keeps, and whether it has presence. What is left out stays. */
 export async function changeTopic(
   client: AnyClient,
   name: string,
   retention: Retention,
-  options?: AskOptions,
+  {presence, ...options}: AskOptions & TopicSettings = {},
 ): Promise<Topic> {
-  return (await send(client, 'PATCH', topicPath(name), {retention}, options)) as Topic
+  return (await send(client, 'PATCH', topicPath(name), {retention, presence}, options)) as Topic
+}
+
+/** How many streams of a topic are open, or `undefined` if there is none of this name. */
+export async function getOccupancy(
+  client: AnyClient,
+  name: string,
+  options?: AskOptions,
+): Promise<Occupancy | undefined> {
+  const path = `${topicPath(name)}/occupancy`
+  return (await send(client, 'GET', path, undefined, options).catch(ifMissing)) as Occupancy | undefined
 }
 
 /** Deletes a topic with its messages, if it is there; subscribers are told. */

@@ -14,9 +14,9 @@ const root = new URL('..', import.meta.url).pathname
 const {name} = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as {name: string}
 
 /** What a client may cost a page, in bytes, compressed; the others, what they may cost on top. Why: docs/clients.md. */
-const CORE_BYTES_MAX = 7_100
+const CORE_BYTES_MAX = 8_050
 const SHARED_BYTES_MAX = 2_000
-const REACT_BYTES_MAX = 700
+const REACT_BYTES_MAX = 800
 
 /** What a page downloads for this program, in bytes. */
 async function size(program: string): Promise<number> {

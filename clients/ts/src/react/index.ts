@@ -10,7 +10,18 @@ import {
   type ReactNode,
 } from 'react'
 
-import type {Client, Gap, InputOf, ConnectionState, MessageOf, SubscribeOptions, TopicMap, TopicOf} from '../index.js'
+import type {
+  Client,
+  ConnectionState,
+  Gap,
+  InputOf,
+  Member,
+  MessageOf,
+  SubscribeOptions,
+  TopicMap,
+  TopicOf,
+} from '../index.js'
+import {createPresenceStore, type PresenceStore} from './presence-store.js'
 import {createTopicStore, type TopicStore} from './topic-store.js'
 
 /** The broker gives no more of the last messages at once. */
@@ -77,4 +88,19 @@ export function useTopic<Map extends TopicMap = TopicMap, Name extends TopicOf<M
   const view = useSyncExternalStore(store.subscribe, store.view, store.emptyView)
   const publish = useCallback((value: InputOf<Map, Name>) => client.publish(topic, value), [client, topic])
   return {...view, publish} as TopicView<MessageOf<Map, Name>, InputOf<Map, Name>>
+}
+
+/** Who is there, as a component sees it. */
+export interface PresenceView<Data = unknown> {
+  /** In the order in which they came. */
+  readonly members: readonly Member<Data>[]
+  /** Whether it is known who is there. */
+  readonly isReady: boolean
+}
+
+/** The members of a topic that has presence. Whoever only watches them is none: that comes of `useTopic`. */
+export function usePresence<Data = unknown>(topic: string): PresenceView<Data> {
+  const client = useClient()
+  const store: PresenceStore = useMemo(() => createPresenceStore(client, topic), [client, topic])
+  return useSyncExternalStore(store.subscribe, store.view, store.emptyView) as PresenceView<Data>
 }

@@ -43,9 +43,9 @@ export function createHub(post: Post): Hub {
       post(name, {kind: 'ask', hub, id: asked, what, ...(reason ? {reason} : {})})
     })
 
-  const open = ({hasToken, numbers}: HubOptions): Feed => {
+  const open = ({hasToken, as, numbers}: HubOptions): Feed => {
     const token = hasToken ? {token: (reason: string) => ask<string>('token', reason)} : {}
-    const opened = createStreams(createContext({...numbers, ...token, url: () => ask<string[]>('url')}))
+    const opened = createStreams(createContext({...numbers, ...token, as, url: () => ask<string[]>('url')}))
     opened.onState((state) => {
       for (const name of tabs.keys()) post(name, {kind: 'state', hub, state: packState(state)})
     })
@@ -83,6 +83,7 @@ export function createHub(post: Post): Hub {
       cursor: undefined,
       floor: typeof from === 'object' && 'after' in from ? from.after : undefined,
       message: (message) => tell('message', message),
+      seen: (sighting) => tell('seen', sighting),
       gap: (gap) => tell('gap', gap),
       deleted: (topic) => tell('deleted', topic),
       ready: () => tell('ready', subscriber.cursor),

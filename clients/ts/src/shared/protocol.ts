@@ -29,11 +29,16 @@ export type ToTab =
     }
 
 /** Which subscription, what of a `Subscriber` is to be called, and with what. */
-export type Happening = readonly [at: number, what: 'message' | 'gap' | 'deleted' | 'ready' | 'end', value?: unknown]
+export type Happening = readonly [
+  at: number,
+  what: 'message' | 'seen' | 'gap' | 'deleted' | 'ready' | 'end',
+  value?: unknown,
+]
 
 /** The options that can be sent. */
 export interface HubOptions {
   readonly hasToken: boolean
+  readonly as?: string | undefined
   readonly numbers: Pick<ClientOptions, 'keepAliveMs' | 'answerMs' | 'backoffMinMs' | 'backoffMaxMs'>
 }
 

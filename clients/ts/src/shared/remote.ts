@@ -2,6 +2,7 @@ import type {Feed} from '../feed.js'
 import type {Gap, Message} from '../message.js'
 import type {ClientOptions} from '../options.js'
 import type {ConnectionState} from '../state.js'
+import type {Sighting} from '../sighting.js'
 import {guard, type Subscriber} from '../subscriber.js'
 import {unpackError, unpackState, type Happening, type HubOptions, type ToHub, type ToTab} from './protocol.js'
 
@@ -38,7 +39,8 @@ export function createRemote(options: ClientOptions, onClose: () => void): Remot
     } else if (what === 'ready') {
       subscriber.cursor = value as string | undefined
       subscriber.ready()
-    } else if (what === 'gap') subscriber.gap(value as Gap)
+    } else if (what === 'seen') subscriber.seen(value as Sighting)
+    else if (what === 'gap') subscriber.gap(value as Gap)
     else if (what === 'deleted') subscriber.deleted(value as string)
     else {
       subscribers.delete(at)
@@ -52,11 +54,11 @@ export function createRemote(options: ClientOptions, onClose: () => void): Remot
   }
 
   const hello = (): void => {
-    const {keepAliveMs, answerMs, backoffMinMs, backoffMaxMs, token} = options
+    const {keepAliveMs, answerMs, backoffMinMs, backoffMaxMs, token, as} = options
     const numbers = Object.entries({keepAliveMs, answerMs, backoffMinMs, backoffMaxMs}).filter(
       ([, number]) => number !== undefined,
     )
-    const sent: HubOptions = {hasToken: token !== undefined, numbers: Object.fromEntries(numbers)}
+    const sent: HubOptions = {hasToken: token !== undefined, as, numbers: Object.fromEntries(numbers)}
     post({kind: 'hello', options: sent})
   }
 
