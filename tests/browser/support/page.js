@@ -21,7 +21,7 @@ export async function browse(t, url) {
   const {chromium} = await import('playwright-core')
   const browser = await chromium.launch({executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGS})
   t.after(() => browser.close())
-  const page = await browser.newPage()
+  const page = await (await browser.newContext()).newPage()
   await page.goto(url)
   return page
 }

@@ -4,15 +4,16 @@
 NODE_MIN=20
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 
-install_chromium() {
+# Installs a package of Debian, as root.
+install() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
-  echo "installing chromium"
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium
+  echo "installing $1"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1"
 } >&2
 
 # Prints why there is no browser to test with, or nothing.
 missing() {
-  [ -x "$CHROMIUM" ] || install_chromium || true
+  [ -x "$CHROMIUM" ] || install chromium || true
   [ -x "$CHROMIUM" ] || echo "there is no $CHROMIUM; install Chromium, or set CHROMIUM to its path"
   [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent >&2 || echo "npm ci failed"
 }
