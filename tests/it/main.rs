@@ -26,6 +26,7 @@ mod failing_disk;
 mod failover;
 mod full_disk;
 mod golden;
+mod interest;
 mod lifecycle;
 mod limits;
 mod membership;
