@@ -28,14 +28,12 @@ class Chat {
     const args = ['--token-secret-file', secret, '--inboxes', '--presence', 'inbox:*', ...more]
     const first = await Broker.start(t, '--bootstrap', ...args)
     chat.nodes = [first]
-    for (let n = 0; n < 2; n++) chat.nodes.push(await Broker.start(t, '--join', first.peer, ...args))
+    chat.add = async () => chat.nodes.push(await Broker.start(t, '--join', first.peer, ...args))
+    for (let n = 0; n < 2; n++) await chat.add()
     const tokens = new Tokens(SECRET)
     const headers = {Authorization: `Bearer ${tokens.sign({sub: 'test', repl: {admin: true}}, 600)}`}
     chat.cluster = async (node = first) => (await fetch(`${node.url}/cluster`, {headers})).json()
-    await until('three voters', async () => {
-      const {nodes = []} = await chat.cluster()
-      return nodes.filter(({role}) => role !== 'learner').length === 3
-    })
+    await chat.votes(3)
 
     const brokers = chat.nodes.map(({url}) => url)
     const broker = new Writer(brokers, tokens)
@@ -50,6 +48,14 @@ class Chat {
     await broker.makeRoom('lobby')
     chat.url = `http://localhost:${server.address().port}/`
     return chat
+  }
+
+  /** Waits until so many nodes vote, and there are no others. */
+  async votes(count) {
+    await until(`${count} voters`, async () => {
+      const {nodes = []} = await this.cluster()
+      return nodes.length === count && nodes.every(({role}) => role !== 'learner')
+    })
   }
 
   /** A browser in which a new user has signed up. */
@@ -189,6 +195,36 @@ test('a node dies under the one, and both are still there', {skip}, async (t) =>
   })
   for (const user of [ada, bob]) await user.sees('Ada', 'Bob')
   assert.deepEqual(await ada.page.evaluate(() => window.away), [])
+})
+
+test('people talk on while three nodes become five, and three again', {skip}, async (t) => {
+  const chat = await Chat.start(t)
+  const [ada, bob] = [await chat.signUp(t, 'Ada'), await chat.signUp(t, 'Bob')]
+  const said = []
+  const talk = async () => {
+    for (const user of [ada, bob]) {
+      said.push(`${said.length + 1}`)
+      await user.say(said.at(-1))
+    }
+    for (const user of [ada, bob]) await user.hears(...said)
+  }
+  await talk()
+  for (const voters of [4, 5]) {
+    await chat.add()
+    await chat.votes(voters)
+    await talk()
+  }
+  // Of those that go, one is the node that Ada reads from, if that is not the one that is asked to do it.
+  const [, ...others] = chat.nodes
+  const from = await ada.connection()
+  others.sort((one, other) => Number(other.url === from) - Number(one.url === from))
+  for (const [n, node] of others.slice(0, 2).entries()) {
+    const {nodes} = await chat.cluster()
+    await chat.nodes[0].order('remove', String(nodes.find(({clientUrl}) => clientUrl === node.url).id))
+    await chat.votes(4 - n)
+    await talk()
+  }
+  for (const user of [ada, bob]) await user.sees('Ada', 'Bob')
 })
 
 test('several tabs share a stream, and nobody speaks in the name of another one', {skip}, async (t) => {

@@ -115,6 +115,8 @@ export function createApp({accounts, tokens, broker, brokers, isSecure = false})
   return createServer((request, response) => {
     response.setHeader('X-Content-Type-Options', 'nosniff')
     answer(request, response).catch((error) => {
+      // Nobody waits for it any more.
+      if (response.destroyed) return
       const status = error.status ?? 502
       if (status === 502) console.error(error)
       sendJson(response, status, {error: status === 502 ? 'The brokers can’t be reached.' : error.message})

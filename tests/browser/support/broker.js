@@ -74,6 +74,16 @@ export class Broker {
     await ended
   }
 
+  /** Orders something of the cluster, as an operator beside this node. */
+  async order(...words) {
+    const args = ['cluster', ...words, '--data-dir', join(this.#dir, 'data')]
+    const child = spawn(PROGRAM, args, {stdio: ['ignore', 'ignore', 'pipe']})
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => (said += text))
+    const [code] = await once(child, 'close')
+    if (code !== 0) throw new Error(`repl cluster ${words.join(' ')} ended with ${code}: ${said}`)
+  }
+
   #log() {
     return readFileSync(join(this.#dir, 'log'), 'utf8').split('\n').slice(-20).join('\n')
   }
