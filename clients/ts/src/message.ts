@@ -76,6 +76,8 @@ export interface ClusterNode {
   readonly lag?: number
   /** The share of its processors that is in use, 0 to 1. */
   readonly cpu?: number
+  /** Its processors; 0 if not known. */
+  readonly cores: number
   readonly connections: number
   readonly version: string
 }

@@ -1,6 +1,6 @@
 import type {Clock} from './clock.js'
 import {UnavailableError} from './error.js'
-import type {Cluster} from './message.js'
+import type {Cluster, ClusterNode} from './message.js'
 
 /** Where the broker is: an address, several, or what finds them. */
 export type UrlSource =
@@ -13,7 +13,7 @@ export interface Node {
   failures: number
   /** It is left alone until then. */
   notBefore: number
-  /** Its connections, as far as known. */
+  /** What it has to do, as far as known: see {@link loadOf}. */
   load: number
   /** Whether its cluster hears from it and it takes newcomers, as far as known. */
   isUp: boolean
@@ -104,16 +104,21 @@ export function createNodes(source: UrlSource, clock: Clock, backoffMs: (failure
       for (const node of known) node.notBefore = 0
     },
     learn({nodes}) {
-      const members = nodes.map(({clientUrl, state, connections}) => ({url: normal(clientUrl), state, connections}))
+      const members = nodes.map((node) => ({url: normal(node.clientUrl), state: node.state, load: loadOf(node)}))
       if (!members.some(({url}) => given.includes(url))) return
       know([...given, ...members.map(({url}) => url)])
       for (const node of known) {
         const member = members.find(({url}) => url === node.url)
-        node.load = member?.connections ?? 0
+        node.load = member?.load ?? 0
         node.isUp = member?.state === 'up'
       }
     },
   }
+}
+
+/** As the nodes themselves order it: a sixth of all processors counts more than any number of connections for each of them. */
+function loadOf({cpu = 0, cores, connections}: ClusterNode): number {
+  return Math.round(cpu * 6) * 1e6 + connections / (cores || 1)
 }
 
 function normal(url: string): string {

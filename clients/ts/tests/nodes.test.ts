@@ -7,11 +7,16 @@ import {FakeClock} from './support/clock.js'
 const URLS = ['http://a', 'http://b', 'http://c']
 
 /** A cluster of nodes with so many connections each. */
-function cluster(load: Record<string, number>, state: Partial<Record<string, ClusterNode['state']>> = {}): Cluster {
+function cluster(
+  load: Record<string, number>,
+  state: Partial<Record<string, ClusterNode['state']>> = {},
+  more: Partial<Record<string, Partial<ClusterNode>>> = {},
+): Cluster {
   const nodes = Object.entries(load).map(([clientUrl, connections]) => ({
     clientUrl,
     connections,
     state: state[clientUrl] ?? 'up',
+    ...more[clientUrl],
   }))
   return {nodes} as unknown as Cluster
 }
@@ -36,6 +41,23 @@ test('of two that are drawn the one with fewer connections is taken, so never th
   expect(await draws(nodes, clock)).toEqual(URLS)
   nodes.learn(cluster({'http://a': 5, 'http://b': 9, 'http://c/': 7}))
   expect(await draws(nodes, clock)).toEqual(['http://a', 'http://c'])
+})
+
+test('one whose processors are busy is not taken, and one with more of them has room for more', async () => {
+  const clock = new FakeClock()
+  const nodes = createNodes(URLS, clock, backoff)
+  await nodes.choose()
+  const connections = {'http://a': 1, 'http://b': 90, 'http://c': 90}
+  nodes.learn(cluster(connections, {}, {'http://a': {cpu: 0.9}, 'http://b': {cpu: 0.05}, 'http://c': {cpu: 0.02}}))
+  expect(await draws(nodes, clock)).toEqual(['http://b', 'http://c'])
+  nodes.learn(
+    cluster(
+      {...connections, 'http://a': 50},
+      {},
+      {'http://a': {cores: 2}, 'http://b': {cores: 8}, 'http://c': {cores: 4}},
+    ),
+  )
+  expect(await draws(nodes, clock)).toEqual(['http://b', 'http://c'])
 })
 
 test('one that fails is left alone for longer each time, and not before it wants to be asked', async () => {
