@@ -287,6 +287,8 @@ async fn run(program: &Path, dir: &Path, flags: &[String], listen: &[&str]) -> R
     }
     command.arg("--data-dir").arg(dir.join("data")).arg("--ready-file").arg(&ready_file);
     command.args(["--log-format", "text", "--log-level", "warn"]).args(listen).args(flags);
+    // `topics` goes up to a million.
+    command.args(["--max-topics", "10000000"]);
     let mut server = Server::start(command, &dir.join("log"))?;
     let ready = server.wait_for("ready file", async || fs::read(&ready_file).ok()).await?;
     Ok((server, serde_json::from_slice(&ready).context("a ready file that can't be read")?))
