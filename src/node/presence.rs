@@ -267,6 +267,8 @@ impl Node {
     pub(super) async fn dismiss_the_lost(self) {
         let consensus = &self.inner.consensus;
         let lease = self.inner.settings.presence_grace.max(DOWN_AFTER);
+        // Of a node that is no member any more nobody hears: it is missed since this.
+        let mut missed: BTreeMap<NodeId, Instant> = BTreeMap::new();
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -278,9 +280,11 @@ impl Node {
                 continue;
             }
             let attended: Vec<NodeId> = consensus.replica().read(|machine| machine.attended_nodes().collect());
+            missed.retain(|node, _| attended.contains(node));
             for node in attended.into_iter().filter(|node| *node != consensus.node()) {
-                let is_member = consensus.roles().iter().any(|(member, ..)| *member == node);
-                if is_member && self.inner.directory.silence(node).is_none_or(|silence| silence < lease) {
+                let silence = self.inner.directory.silence(node);
+                let silence = silence.unwrap_or_else(|| missed.entry(node).or_insert_with(Instant::now).elapsed());
+                if silence < lease {
                     continue;
                 }
                 // Once or not at all: the node may be back by a second time. If it fails, the next look tries again.

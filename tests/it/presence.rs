@@ -346,3 +346,23 @@ async fn streams_are_counted_on_all_nodes_whether_a_topic_has_presence_or_not() 
     .await;
     assert_eq!(client.get(&urls[0], "/topics/plain/occupancy").await.json()["streams"], 3);
 }
+
+#[tokio::test]
+async fn readers_of_a_node_that_is_removed_from_the_cluster_have_the_grace_to_go_elsewhere() {
+    let mut cluster = Cluster::with(3, &["--presence-grace", "4s"]).await;
+    let client = cluster.client.clone();
+    let urls = cluster.urls();
+    make_room(&cluster).await;
+    let leader = cluster.leader().await;
+    let (removed, stays) = ((leader + 1) % 3, (leader + 2) % 3);
+    let watcher = Subscriber::live(&client, &urls[stays], "/sse?presence=room").await;
+    let ada = reader(&client, "ada", &[&urls[removed], &urls[stays]]);
+    let eve = reader(&client, "eve", &[&urls[removed]]);
+    knows(&watcher, &names(&["ada", "eve"])).await;
+
+    let id = cluster.nodes[removed].started().node.to_string();
+    cluster.nodes[leader].ordered(&["remove", &id]).await;
+    knows(&watcher, &names(&["ada"])).await;
+    assert_eq!(Watched::of(&watcher.seen()).left, BTreeMap::from([("eve".to_owned(), 1)]));
+    drop((ada, eve));
+}
