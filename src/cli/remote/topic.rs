@@ -1,9 +1,9 @@
-//! `repl topic`: what topics there are, and what they keep.
+//! `repl topic`: what topics there are, and what they are set to.
 
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{is_json, route};
 use crate::cli::admin::member;
@@ -22,7 +22,7 @@ pub(super) fn command() -> Command {
             .default_value("table")
             .value_parser(PossibleValuesParser::new(["table", "json"]))
     };
-    let retention = |command: Command| {
+    let settings = |command: Command| {
         let bound = |name: &'static str, value: &'static str, help: &'static str| {
             Arg::new(name).long(name).value_name(value).help(help)
         };
@@ -32,6 +32,7 @@ pub(super) fn command() -> Command {
             )
             .arg(bound("max-bytes", "SIZE", "Keep so many bytes").value_parser(size))
             .arg(bound("max-age", "TIME", "Keep messages for so long").value_parser(super::duration))
+            .arg(bound("presence", "BOOL", "Whether to know who reads it").value_parser(value_parser!(bool)))
             .arg(output())
     };
     Command::new("topic")
@@ -44,11 +45,11 @@ pub(super) fn command() -> Command {
                 .arg(Arg::new("prefix").long("prefix").value_name("TEXT").help("Only those whose names begin so"))
                 .arg(output()),
         )
-        .subcommand(retention(
-            Command::new("create").about("Create a topic; it may be there already, with the same bounds").arg(name()),
+        .subcommand(settings(
+            Command::new("create").about("Create a topic; it may be there already, with the same settings").arg(name()),
         ))
         .subcommand(Command::new("show").about("Show a topic").arg(name()).arg(output()))
-        .subcommand(retention(Command::new("set").about("Change what a topic keeps").arg(name())))
+        .subcommand(settings(Command::new("set").about("Change what a topic is set to").arg(name())))
         .subcommand(Command::new("delete").about("Delete a topic with all its messages").arg(name()))
 }
 
@@ -62,14 +63,12 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
     let topic = match command {
         "list" => return list(matches, client).await,
         "create" => {
-            let mut body = json!({ "name": name()? });
-            if let (Some(retention), Some(body)) = (retention(matches), body.as_object_mut()) {
-                body.insert("retention".to_owned(), retention);
-            }
+            let mut body = settings(matches);
+            body.insert("name".to_owned(), name()?.as_str().into());
             client.send(Method::POST, "/topics", Twice::Same, |request| request.json(&body)).await?
         }
         "set" => {
-            let body = json!({ "retention": retention(matches).unwrap_or_else(|| json!({})) });
+            let body = settings(matches);
             client.send(Method::PATCH, &route(name()?), Twice::Different, |request| request.json(&body)).await?
         }
         "delete" => {
@@ -116,8 +115,8 @@ fn table(topics: &[Value]) -> String {
     aligned(&[headings].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
-/// The bounds that were named.
-fn retention(matches: &ArgMatches) -> Option<Value> {
+/// The settings that were named.
+fn settings(matches: &ArgMatches) -> Map<String, Value> {
     let mut retention = Map::new();
     let mut bound = |name: &str, value: Option<u64>| {
         if let Some(value) = value {
@@ -127,7 +126,14 @@ fn retention(matches: &ArgMatches) -> Option<Value> {
     bound("maxMessages", matches.get_one::<u64>("max-messages").copied());
     bound("maxBytes", matches.get_one::<Size>("max-bytes").map(|size| size.bytes()));
     bound("maxAgeSeconds", matches.get_one::<std::time::Duration>("max-age").map(std::time::Duration::as_secs));
-    (!retention.is_empty()).then_some(Value::Object(retention))
+    let mut settings = Map::new();
+    if !retention.is_empty() {
+        settings.insert("retention".to_owned(), retention.into());
+    }
+    if let Some(presence) = matches.get_one::<bool>("presence") {
+        settings.insert("presence".to_owned(), (*presence).into());
+    }
+    settings
 }
 
 fn size(text: &str) -> anyhow::Result<Size> {
