@@ -43,6 +43,35 @@ test('what is kept comes first, then repl.ready, then what is published', {skip}
   assert.deepEqual(await stream.events(), [message(old), ready, message(fresh)])
 })
 
+test('who is there is known to a bare EventSource, and again when it has come back', {skip}, async (t) => {
+  const node = await Broker.start(t, '--presence-grace', '1s')
+  await node.send('POST', '/topics', {name: 'room', presence: true})
+  const stream = await subscribe(await openPage(t), `${node.url}/sse?topic=room&presence=room`)
+  await stream.next('repl.ready')
+  const members = async () => {
+    const known = {version: 0, ids: new Set()}
+    for (const {type, data} of await stream.events()) {
+      if (type !== 'repl.presence' || (!data.members && data.version <= known.version)) continue
+      known.version = data.version
+      if (data.members) known.ids = new Set(data.members.map(({id}) => id))
+      for (const {id} of data.joined ?? []) known.ids.add(id)
+      for (const id of data.left ?? []) known.ids.delete(id)
+    }
+    return [...known.ids].sort().join()
+  }
+  const reads = async (user) => (await subscribe(await openPage(t), `${node.url}/sse?topic=room&as=${user}`)).next('repl.ready')
+  await reads('ada')
+  await until('Ada is there', async () => (await members()) === 'ada')
+  const message = await node.publish('room', {value: 1})
+  await stream.message(message.id)
+
+  await node.kill()
+  await node.run()
+  await reads('bob')
+  await until('both are there again', async () => (await members()) === 'ada,bob')
+  assert.equal((await stream.messages()).length, 1, 'the last id is one of messages')
+})
+
 test('a message with a type arrives as that event', {skip}, async (t) => {
   const node = await Broker.start(t)
   await node.create('shop')

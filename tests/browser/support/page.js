@@ -6,7 +6,7 @@ import {createServer} from 'node:http'
 export const skip = process.env.NO_BROWSER || false
 
 /** The events that the broker itself makes. */
-const CONTROL = ['repl.gap', 'repl.ready', 'repl.cursor', 'repl.topic']
+const CONTROL = ['repl.gap', 'repl.ready', 'repl.cursor', 'repl.topic', 'repl.presence']
 
 const ARGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
