@@ -17,7 +17,7 @@ use super::topic::TopicId;
 use crate::domain::{MemberData, NodeId, Position, Timestamp, TopicName, UserId};
 
 /// Members of one topic. Every new watcher is sent all of them.
-pub const MEMBERS_PER_TOPIC_MAX: usize = 10_000;
+pub const MEMBERS_PER_TOPIC_MAX: usize = 5_000;
 
 /// Members of all topics together, at about half a kilobyte each without their data.
 pub const MEMBERS_MAX: usize = 200_000;
