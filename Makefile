@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos simulate failover soak client-chaos golden bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos simulate failover soak client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -51,6 +51,9 @@ client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScrip
 
 golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
 	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet
+
+pictures: ## Take the pictures of docs/console.md again
+	CONSOLE_PICTURES=$(CURDIR)/docs/console tests/browser/run console.test.js
 
 # Each starts its own servers, on loopback, and takes less than a minute once it is built; `bench` takes some 10. See
 # bench/README.md.

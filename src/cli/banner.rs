@@ -27,6 +27,7 @@ pub fn banner(started: &Started) -> String {
         "repl {version}, node {node} of cluster {cluster}
 
   clients  {url}{elsewhere}
+  console  {url}/console
   peers    {peer}
   data     {data_dir}
   auth     {auth}

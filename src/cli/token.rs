@@ -63,7 +63,7 @@ pub(super) fn command() -> Command {
                     Arg::new("admin")
                         .long("admin")
                         .action(ArgAction::SetTrue)
-                        .help("For an operator: metrics, revocations"),
+                        .help("For an operator: metrics, revocations, the console"),
                 )
                 .arg(text("expires-in", "TIME", "How long it is good for").default_value("1h").value_parser(life))
                 .arg(text("id", "TEXT", "By what it can be revoked (jti); made up unless said"))

@@ -140,7 +140,7 @@ pub(super) async fn list(
 }
 
 impl ClusterBody {
-    fn new(view: ClusterView, insider: &Insider) -> Self {
+    pub(super) fn new(view: ClusterView, insider: &Insider) -> Self {
         Self {
             cluster: view.cluster.to_string(),
             node: view.node.get(),

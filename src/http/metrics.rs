@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use super::access::Operator;
+use super::durations::Durations;
 use super::{App, Code, Problem};
 
 /// From half a millisecond, a read from memory, to beyond the time a write may take.
@@ -29,6 +30,8 @@ const DURATION_BUCKETS_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01,
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Of publishes that were stored.
+    publishes: Durations,
     in_flight: Gauge,
     streams: Gauge,
     streams_opened: Family<OpenedLabels, Counter>,
@@ -44,6 +47,9 @@ struct RouteLabels {
     route: &'static str,
     method: &'static str,
 }
+
+/// Publishing.
+const PUBLISH: RouteLabels = RouteLabels { route: "/topics/{topic}", method: "POST" };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -98,12 +104,29 @@ pub(super) enum Closed {
     Stopped,
 }
 
+impl Closed {
+    fn labels(self) -> ReasonLabels {
+        let reason = match self {
+            Self::Client => "client",
+            Self::Full => "full",
+            Self::AddressFull => "address",
+            Self::TooFast => "rate",
+            Self::Handshake => "handshake",
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+            Self::Stopped => "stopped",
+        };
+        ReasonLabels { reason }
+    }
+}
+
 impl Metrics {
     /// Makes the counters and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS_SECONDS)),
+            publishes: Durations::default(),
             in_flight: Gauge::default(),
             streams: Gauge::default(),
             streams_opened: Family::default(),
@@ -160,23 +183,28 @@ impl Metrics {
     }
 
     pub(super) fn connection_closed(&self, reason: Closed) {
-        let reason = match reason {
-            Closed::Client => "client",
-            Closed::Full => "full",
-            Closed::AddressFull => "address",
-            Closed::TooFast => "rate",
-            Closed::Handshake => "handshake",
-            Closed::Idle => "idle",
-            Closed::Stalled => "stalled",
-            Closed::Stopped => "stopped",
-        };
-        self.connections_closed.get_or_create(&ReasonLabels { reason }).inc();
+        self.connections_closed.get_or_create(&reason.labels()).inc();
     }
 
     /// Open connections, for what the cluster tells about this node.
     #[must_use]
     pub fn connections(&self) -> u64 {
         u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    /// How long publishes took that were stored.
+    pub(super) fn publishes(&self) -> &Durations {
+        &self.publishes
+    }
+
+    /// Open streams.
+    pub(super) fn streams(&self) -> u64 {
+        u64::try_from(self.streams.get()).unwrap_or(0)
+    }
+
+    /// Connections closed for this reason.
+    pub(super) fn closed(&self, reason: Closed) -> u64 {
+        self.connections_closed.get_or_create(&reason.labels()).get()
     }
 
     /// Counts a token or a ticket that was not accepted.
@@ -202,11 +230,15 @@ pub(super) struct Counted<'a> {
 
 impl Counted<'_> {
     pub(super) fn answered(self, answer: &Response) {
-        let RouteLabels { route, method } = self.labels;
+        let took = self.started.elapsed();
+        if self.labels == PUBLISH && answer.status().is_success() {
+            self.metrics.publishes.record(took);
+        }
         if let Some(code) = answer.extensions().get::<Code>() {
             self.metrics.problems.get_or_create(&ProblemLabels { code: code.as_str() }).inc();
         }
-        self.metrics.durations.get_or_create(&self.labels).observe(self.started.elapsed().as_secs_f64());
+        self.metrics.durations.get_or_create(&self.labels).observe(took.as_secs_f64());
+        let RouteLabels { route, method } = self.labels;
         self.metrics.requests.get_or_create(&RequestLabels { route, method, status: class(answer.status()) }).inc();
     }
 }
@@ -259,6 +291,9 @@ fn route(path: &str) -> &'static str {
         [Some("readyz"), None, ..] => "/readyz",
         [Some("metrics"), None, ..] => "/metrics",
         [Some("openapi.json"), None, ..] => "/openapi.json",
+        [Some("console"), None, ..] => "/console",
+        [Some("console"), Some("feed"), None, _] => "/console/feed",
+        [Some("console"), Some(_), None, _] => "/console/{file}",
         _ => "none",
     }
 }
@@ -284,11 +319,12 @@ fn class(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::route;
-    use crate::http::routes;
+    use crate::http::{console, routes};
 
     #[test]
     fn every_route_is_counted_under_its_own_path_and_nothing_else_is() {
-        for (path, _) in routes() {
+        let api = routes().map(|(path, _)| path);
+        for path in api.into_iter().chain([console::PAGE, console::FEED, console::FILE]) {
             assert_eq!(route(path), path);
         }
         for path in

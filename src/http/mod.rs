@@ -10,6 +10,7 @@
 //! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
 //! - [`Api`] answers requests; [`serve()`] takes them from a listener. Tests need only the first.
 //! - Whoever needs a right is asked for it in one place, by what handlers take: see `access`.
+//! - What is for people to look at, the console, is a folder of its own and no part of the API.
 //! - Nothing here changes the cluster, but for [`serve_admin`], which has a listener of its own.
 
 mod access;
@@ -21,6 +22,8 @@ mod body;
 mod cluster;
 mod code;
 mod connection;
+mod console;
+mod durations;
 mod health;
 mod history;
 mod metrics;
@@ -136,7 +139,7 @@ impl App {
     }
 }
 
-/// Every route.
+/// Every route of the API.
 fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 16] {
     [
         ("/topics", get(topics::list).post(topics::create)),

@@ -45,7 +45,7 @@ const TAIL_MAX: usize = 1_000;
 const RETRY_MS: RangeInclusive<u64> = 1_000..=3_000;
 
 /// What keeps proxies from holding a stream back: nginx buffers without the second, some compress without `no-transform`.
-const STREAM_HEADERS: [(HeaderName, &str); 3] = [
+pub(super) const STREAM_HEADERS: [(HeaderName, &str); 3] = [
     (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
     (CACHE_CONTROL, "no-store, no-transform"),
     (HeaderName::from_static("x-accel-buffering"), "no"),

@@ -3,6 +3,7 @@
 mod access;
 mod anything;
 mod browser;
+mod console;
 mod description;
 mod history;
 mod presence;

@@ -1,0 +1,136 @@
+// Topics: what they hold, how fast they grow, and new ones.
+
+import {ask, topicPath} from './api.js'
+import {Rows, bytes, count, field, h, plural, rate, set, span, write} from './dom.js'
+
+/** The first of a prefix, where there are more than a sample holds. */
+const FOUND_MAX = 200
+
+/** Name, whether it counts, and what to sort by. */
+const COLUMNS = [
+  ['Topic', false, (one, other) => (one.name < other.name ? -1 : 1)],
+  ['Messages a second', true, (one, other) => (other.rate ?? 0) - (one.rate ?? 0)],
+  ['Kept', true, (one, other) => other.messages - one.messages],
+  ['Size', true, (one, other) => other.bytes - one.bytes],
+  ['Streams here', true, (one, other) => other.subscribers - one.subscribers],
+  ['Retention', false],
+]
+
+export function topicHref(name) {
+  return `#/topics/${encodeURIComponent(name)}`
+}
+
+/** What a topic keeps, in words. */
+export function retentionText({maxMessages, maxBytes, maxAgeSeconds}) {
+  if (maxMessages === 0) return 'nothing, live only'
+  return `${plural(maxMessages, 'message')}, ${bytes(maxBytes)}, ${span(maxAgeSeconds)}`
+}
+
+export function topicsView() {
+  let sortedBy = 0
+  let found
+  let shown
+  const filter = h('input', {type: 'search', placeholder: 'orders:', oninput: () => search(), autocomplete: 'off', spellcheck: 'false'})
+  const summary = h('p', {class: 'summary', role: 'status'})
+  const body = h('tbody', {})
+  const heads = COLUMNS.map(([name, isNumber, order], column) => h('th', {scope: 'col', class: isNumber && 'number'},
+    order ? h('button', {type: 'button', onclick: () => sort(column)}, name) : name))
+  const rows = new Rows(body, (name) => {
+    const cells = COLUMNS.slice(1).map(([, isNumber]) => h('td', {class: isNumber && 'number'}))
+    return {element: h('tr', {}, h('th', {scope: 'row'}, h('a', {href: topicHref(name)}, name)), ...cells), cells}
+  }, ({cells}, topic) => {
+    const texts = [rate(topic.rate), count(topic.messages), bytes(topic.bytes), count(topic.subscribers), retentionText(topic.retention)]
+    texts.forEach((text, column) => write(cells[column], text))
+  })
+  const element = h('div', {class: 'view'},
+    h('h1', {tabindex: '-1'}, 'Topics'), summary,
+    h('div', {class: 'bar'}, field('Filter by name', filter)), newTopic(),
+    h('div', {class: 'panel scroll', tabindex: '0', role: 'region', 'aria-label': 'Topics'},
+      h('table', {}, h('caption', {class: 'unseen'}, 'Topics'), h('thead', {}, h('tr', {}, ...heads)), body)))
+  sort(0)
+
+  function sort(column) {
+    sortedBy = column
+    heads.forEach((head, row) => set(head, {'aria-sort': row === column && (COLUMNS[row][1] ? 'descending' : 'ascending')}))
+    if (shown) update(...shown)
+  }
+
+  /** A sample has the first topics only. Of more, the node is asked for those that begin with what is looked for. */
+  async function search() {
+    const prefix = filter.value
+    const holdsAll = !shown || shown[0].topicCount <= shown[0].topics.length
+    found = undefined
+    if (prefix && !holdsAll) {
+      const query = new URLSearchParams({prefix, limit: FOUND_MAX})
+      const page = await ask('GET', `/topics?${query}`).catch(() => undefined)
+      if (filter.value !== prefix) return
+      found = page?.topics
+    }
+    if (shown) update(...shown)
+  }
+
+  function update(sample, series) {
+    shown = [sample, series]
+    const wanted = filter.value
+    const all = found ?? sample.topics
+    const topics = all.filter(({name}) => name.includes(wanted)).map((topic) => ({...topic, rate: series.topics.get(topic.name)}))
+    const some = sample.topicCount > sample.topics.length && !found
+    write(summary, wanted ? `${count(topics.length)} of ${plural(sample.topicCount, 'topic')}`
+      : some ? `The first ${count(sample.topics.length)} of ${count(sample.topicCount)} topics. Filter to see others.`
+        : plural(sample.topicCount, 'topic'))
+    rows.show(topics.sort(COLUMNS[sortedBy][2]), ({name}) => name)
+  }
+
+  return {element, title: 'Topics', update}
+}
+
+/** A form that makes a topic, and goes there. */
+function newTopic() {
+  const name = h('input', {required: true, autocomplete: 'off', spellcheck: 'false'})
+  const bound = () => h('input', {type: 'number', min: '0', inputmode: 'numeric'})
+  const bounds = {maxMessages: bound(), maxBytes: bound(), maxAgeSeconds: bound()}
+  const said = h('p', {role: 'status', class: 'said'})
+  const form = h('form', {onsubmit: create},
+    field('Name', name), field('Messages', bounds.maxMessages, '0: keep none'), field('Bytes', bounds.maxBytes),
+    field('Seconds', bounds.maxAgeSeconds), h('button', {}, 'Create'), said)
+
+  async function create(event) {
+    event.preventDefault()
+    const given = Object.entries(bounds).filter(([, {value}]) => value !== '')
+    const retention = Object.fromEntries(given.map(([bound, {value}]) => [bound, Number(value)]))
+    try {
+      const topic = await ask('POST', '/topics', {body: JSON.stringify({name: name.value, retention})})
+      location.hash = topicHref(topic.name)
+    } catch (error) {
+      write(said, error.message)
+    }
+  }
+
+  return h('details', {class: 'panel'}, h('summary', {}, 'New topic'),
+    h('p', {class: 'hint'}, 'It keeps its newest messages, up to the bound that is reached first. Those left empty are as the node has them.'), form)
+}
+
+/** Asks, and deletes. */
+export function deleteTopic(name) {
+  const said = h('p', {role: 'status', class: 'said'})
+  const dialog = h('dialog', {'aria-labelledby': 'delete-title'},
+    h('h2', {id: 'delete-title'}, `Delete ${name}?`),
+    h('p', {}, 'Its messages are gone for good, on all nodes. Its readers are told.'), said,
+    h('div', {class: 'bar'},
+      h('button', {type: 'button', class: 'danger', onclick: confirm}, 'Delete'),
+      h('button', {type: 'button', class: 'quiet', onclick: () => dialog.close()}, 'Keep')))
+  dialog.addEventListener('close', () => dialog.remove())
+
+  async function confirm() {
+    try {
+      await ask('DELETE', topicPath(name))
+      dialog.close()
+      location.hash = '#/topics'
+    } catch (error) {
+      write(said, error.message)
+    }
+  }
+
+  document.body.append(dialog)
+  dialog.showModal()
+}

@@ -1,0 +1,325 @@
+import assert from 'node:assert/strict'
+import {execFileSync} from 'node:child_process'
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {createRequire} from 'node:module'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import test from 'node:test'
+import {gzipSync} from 'node:zlib'
+
+import {Broker, PROGRAM, startCluster} from './support/broker.js'
+import {browse, skip} from './support/page.js'
+import {until} from './support/until.js'
+
+/** Beyond this the console would be an application of its own. */
+const GZIPPED_BYTES_MAX = 60_000
+
+/** Where the pictures of the documents go: `make pictures`. Otherwise they are taken and let go. */
+const PICTURES = process.env.CONSOLE_PICTURES
+
+/** More is not tracked: see tests/it/tidy.rs. */
+const PICTURE_BYTES_MAX = 200_000
+
+test('three nodes: a killed one is shown as down, its successor as the leader, and all as up again', {skip}, async (t) => {
+  const nodes = await startCluster(t)
+  const page = await open(t, nodes[1])
+  await shows(page, nodes, ['up', 'up', 'up'])
+  const leader = await nodes[1].get('/cluster').then(({leader}) => leader)
+  await page.getByText(`Node ${leader} leads`).waitFor()
+  assert.equal(await page.locator('.map .leader').count(), 1)
+
+  const victim = nodes.find((node) => node !== nodes[1])
+  await victim.kill()
+  await shows(page, nodes, nodes.map((node) => (node === victim ? 'down' : 'up')))
+  await page.locator('.map .node.down').getByText('no answer').waitFor()
+  await page.getByText('2 of 3 voters are up. None of them may be lost.').waitFor()
+  await page.locator('.map .node.up.leader').waitFor()
+
+  await victim.run()
+  await shows(page, nodes, ['up', 'up', 'up'])
+  await page.getByText('1 node may be lost.').waitFor()
+})
+
+test('a page whose node dies goes on at another one, with its tail', {skip}, async (t) => {
+  const nodes = await startCluster(t)
+  await nodes[0].create('news')
+  const page = await open(t, nodes[0], '#/topics/news')
+  await page.getByText('live', {exact: true}).waitFor()
+  await nodes[0].kill()
+  await page.getByText('went away').waitFor()
+  const {id} = await nodes[1].publish('news', {value: 'after'})
+  await page.locator(`[data-id="${id}"]`).waitFor()
+  await page.getByRole('link', {name: 'Cluster'}).click()
+  await shows(page, nodes, ['down', 'up', 'up'])
+})
+
+test('a page whose only node dies says so, and comes back with it', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  const page = await open(t, node)
+  await node.kill()
+  await page.getByText('No node answers.').waitFor()
+  await node.run()
+  await page.getByText('No node answers.').waitFor({state: 'hidden'})
+  await page.locator('#state.live').waitFor()
+})
+
+test('topics are created, found and deleted', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  const names = Array.from({length: 205}, (_, n) => `orders:${1000 + n}`)
+  await Promise.all(names.map((name) => node.create(name)))
+  const page = await open(t, node, '#/topics')
+  await page.getByText('The first 200 of 205 topics.').waitFor()
+  assert.equal(await page.locator('tbody tr').count(), 200)
+  await page.getByLabel('Filter by name').fill('orders:1204')
+  await page.getByRole('link', {name: 'orders:1204'}).waitFor()
+  await until('one row', async () => (await page.locator('tbody tr').count()) === 1)
+
+  await page.getByText('New topic').click()
+  await page.getByLabel('Name', {exact: true}).fill('a b/ü?')
+  await page.getByLabel('Messages').fill('7')
+  await page.getByRole('button', {name: 'Create'}).click()
+  await page.getByRole('heading', {name: 'a b/ü?'}).waitFor()
+  await page.getByText('at most 7 messages').waitFor()
+  assert.equal((await node.get('/topics/a%20b%2F%C3%BC%3F')).retention.maxMessages, 7)
+
+  await page.getByRole('button', {name: 'Delete …'}).click()
+  await page.getByRole('dialog').getByRole('button', {name: 'Delete'}).click()
+  await page.getByRole('heading', {name: 'Topics'}).waitFor()
+  assert.equal((await fetch(`${node.url}/topics/a%20b%2F%C3%BC%3F`)).status, 404)
+})
+
+test('the tail shows what is published elsewhere, filters, pauses and jumps', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  await node.create('news')
+  const old = []
+  for (let n = 0; n < 60; n++) old.push(await node.publish('news', {value: {n}}))
+  const page = await open(t, node, '#/topics/news')
+  const rows = page.locator('.tail li')
+  await until('the last 50', async () => (await rows.count()) === 50)
+
+  const markup = await node.publish('news', {value: '<img src=x onerror=alert(1)>', type: 'strange'})
+  await row(page, markup).getByText('"<img src=x onerror=alert(1)>"').waitFor()
+  const opened = await node.publish('news', {value: {n: 'N'}})
+  await row(page, opened).locator('summary').click()
+  const indented = /^\{\n {2}"id": .*\n {2}"value": \{\n {4}"n": "N"\n {2}\},/s
+  await until('the message, a member a line', async () => indented.test(await row(page, opened).locator('pre').textContent()))
+
+  await page.getByLabel('Filter', {exact: true}).fill('ONERROR')
+  await page.getByText('1 of 52 messages').waitFor()
+  assert.deepEqual(await rows.filter({visible: true}).evaluateAll((rows) => rows.map(({dataset}) => dataset.id)), [markup.id])
+  await page.getByLabel('Filter', {exact: true}).fill('')
+
+  await page.getByRole('button', {name: 'Pause'}).click()
+  const held = await node.publish('news', {value: 'held'})
+  await page.getByText('1 waiting').waitFor()
+  assert.equal(await row(page, held).count(), 0)
+  await page.getByRole('button', {name: 'Resume'}).click()
+  await row(page, held).waitFor()
+
+  await page.getByLabel('Start at').fill(old[4].id)
+  await page.getByRole('button', {name: 'Go', exact: true}).click()
+  await row(page, old[5]).waitFor()
+  assert.equal(await row(page, old[4]).count(), 0)
+  await page.getByLabel('Start at').fill('yesterday')
+  await page.getByRole('button', {name: 'Go', exact: true}).click()
+  await page.getByText(/after.*is/).first().waitFor()
+})
+
+test('what is published from the page is stored as it was written', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  await node.create('news')
+  const page = await open(t, node, '#/topics/news')
+  const value = page.getByLabel('Value, as JSON')
+  const publish = page.getByRole('button', {name: 'Publish'})
+  await value.fill('hello')
+  await publish.click()
+  await page.getByText('This is not JSON. Text stands in quotes: "hello"').waitFor()
+
+  await value.fill('{"price": 12345678901234567890.10}')
+  await page.getByLabel('Type').fill('tick')
+  await page.getByLabel('Idempotency key').fill('once')
+  await publish.click()
+  await page.getByText(/^Stored as /).waitFor()
+  await page.locator('.tail li').getByText('{"price":12345678901234567890.10}').waitFor()
+  const repeated = page.waitForResponse((response) => response.request().method() === 'POST')
+  await publish.click()
+  assert.equal((await repeated).status(), 200)
+  const answer = await (await fetch(`${node.url}/topics/news/messages`)).text()
+  assert.ok(answer.includes('"price":12345678901234567890.10'), answer)
+  assert.equal((await node.get('/topics/news')).messages, 1)
+
+  await page.getByLabel('Idempotency key').fill('again')
+  await value.fill('2')
+  await publish.click()
+  await until('the second', async () => (await node.get('/topics/news')).messages === 2)
+})
+
+test('where tokens are asked for, the page asks for one, and shows an operator all', {skip}, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'repl-console-'))
+  t.after(() => rmSync(dir, {recursive: true}))
+  const secret = join(dir, 'secret')
+  writeFileSync(secret, 'a-secret-of-more-than-32-bytes-without-spaces', {mode: 0o600})
+  const token = (...rights) => execFileSync(PROGRAM, ['token', 'create', '--secret-file', secret, '--subject', 'ada', ...rights]).toString().trim()
+  const node = await Broker.start(t, '--token-secret-file', secret)
+  const page = await open(t, node)
+  const enter = async (token) => {
+    await page.getByLabel('Token').fill(token)
+    await page.getByRole('button', {name: 'Open'}).click()
+  }
+  await enter(token('--subscribe', '**'))
+  await page.getByText('This is for operators').waitFor()
+  await enter(token('--admin', '--manage', '**', '--subscribe', '**', '--publish', 'news'))
+  await page.locator('.map .node.up').waitFor()
+  await page.reload()
+  await page.locator('.map .node.up').waitFor()
+  assert.equal(new URL(page.url()).search, '', 'no token in the address')
+
+  await page.getByRole('link', {name: 'Topics'}).click()
+  await page.getByText('New topic').click()
+  await page.getByLabel('Name', {exact: true}).fill('news')
+  await page.getByRole('button', {name: 'Create'}).click()
+  await page.getByText('live', {exact: true}).waitFor()
+  await page.getByLabel('Value, as JSON').fill('1')
+  await page.getByRole('button', {name: 'Publish'}).click()
+  await page.locator('.tail li').waitFor()
+})
+
+test('it is used by keyboard alone', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  await node.create('news')
+  const page = await open(t, node)
+  const focused = () => page.evaluate(() => document.activeElement.textContent)
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'Skip to content')
+  for (const name of ['Cluster', 'Topics']) {
+    await page.keyboard.press('Tab')
+    assert.equal(await focused(), name)
+  }
+  await page.keyboard.press('Enter')
+  await until('the heading', async () => (await focused()) === 'Topics')
+  await page.getByRole('link', {name: 'news'}).focus()
+  await page.keyboard.press('Enter')
+  await until('the next heading', async () => (await focused()) === 'news')
+})
+
+test('everybody can use it: light and dark, on a phone and on a desktop', {skip}, async (t) => {
+  const nodes = await startCluster(t)
+  for (const name of ['chat:lobby', 'orders:1042', 'orders:1043', 'prices', 'sensors:hall']) await nodes[0].create(name)
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+  const page = await open(t, nodes[0])
+  const stop = keepBusy(t, nodes)
+  for (const [width, height] of [[1280, 800], [390, 844]]) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.setViewportSize({width, height})
+      await page.emulateMedia({colorScheme})
+      for (const [view, ready] of [['cluster', '.map .leader'], ['topics', 'tbody tr'], ['topics/prices', '.tail li'], ['load', '.line[d]:not([d=""])']]) {
+        await page.goto(`${nodes[0].url}/console#/${view === 'cluster' ? '' : view}`)
+        await page.locator(ready).first().waitFor({state: 'attached'})
+        await page.evaluate(axe)
+        const {violations} = await page.evaluate(() => window.axe.run())
+        assert.deepEqual(violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html)}`), [], `${view} ${width} ${colorScheme}`)
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+        assert.ok(overflow <= 0, `${view} at ${width} is ${overflow} too wide`)
+      }
+    }
+  }
+  await stop()
+})
+
+test('it loads its own files and no others, and they are small', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  const urls = []
+  const page = await open(t, node, '', (page) => page.on('request', (request) => urls.push(request.url())))
+  await page.locator('.map .leader').waitFor()
+  assert.deepEqual(urls.filter((url) => !url.startsWith(`${node.url}/console`)), [])
+  const files = await Promise.all(urls.filter((url) => !url.endsWith('/feed')).map(async (url) => (await fetch(url)).text()))
+  const size = files.reduce((sum, text) => sum + gzipSync(text).length, 0)
+  assert.ok(files.length > 10 && size <= GZIPPED_BYTES_MAX, `${files.length} files, ${size} bytes`)
+})
+
+test('the pictures of the documents can be taken again', {skip}, async (t) => {
+  const nodes = await startCluster(t)
+  for (const name of ['chat:lobby', 'orders:1042', 'orders:1043', 'prices', 'sensors:hall']) await nodes[0].create(name)
+  const page = await open(t, nodes[1])
+  keepBusy(t, nodes)
+  const points = (least) => until('some history', async () => {
+    const line = await page.locator('.spark .line').first().getAttribute('d')
+    return line?.split('L').length > least
+  })
+  const take = async (name) => {
+    const picture = await page.screenshot({path: PICTURES && join(PICTURES, `${name}.png`), fullPage: true})
+    assert.ok(picture.length < PICTURE_BYTES_MAX, `${name}: ${picture.length} bytes`)
+  }
+  await points(20)
+  await take('cluster')
+  await page.setViewportSize({width: 390, height: 844})
+  await page.emulateMedia({colorScheme: 'dark'})
+  await take('cluster-phone')
+  await page.emulateMedia({colorScheme: 'light'})
+  await page.setViewportSize({width: 1280, height: 800})
+  await page.getByRole('link', {name: 'Load'}).click()
+  await take('load')
+  await page.emulateMedia({colorScheme: 'dark'})
+  await page.getByRole('link', {name: 'Topics'}).click()
+  await page.getByRole('link', {name: 'prices'}).click()
+  await page.locator('.tail summary').nth(2).waitFor()
+  await page.getByRole('button', {name: 'Pause'}).click()
+  await page.locator('.tail summary').nth(2).click()
+  await page.getByLabel('Value, as JSON').fill('{"symbol": "REPL", "price": 101.5}')
+  await take('topic')
+  await page.emulateMedia({colorScheme: 'light'})
+  await page.getByRole('link', {name: 'Cluster'}).click()
+  const leader = await nodes[1].get('/cluster').then(({leader}) => leader)
+  await nodes[leader === 2 ? 0 : leader - 1].kill()
+  await page.locator('.map .node.down').waitFor()
+  await page.locator('.map .node.up.leader').waitFor()
+  await take('cluster-node-down')
+})
+
+/** A console that has heard from its node, unless that asks for a token. What goes wrong in it fails the test. */
+async function open(t, node, hash = '', prepare = () => {}) {
+  const page = await browse(t, 'about:blank')
+  await page.setViewportSize({width: 1280, height: 800})
+  const errors = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  page.on('console', (message) => /Content Security Policy|TrustedHTML/.test(message.text()) && errors.push(message.text()))
+  t.after(() => assert.deepEqual(errors, []))
+  prepare(page)
+  await page.goto(`${node.url}/console${hash}`)
+  await page.locator('#state:not(:text("Connecting …"))').waitFor()
+  return page
+}
+
+/** Waits until the table has these states, in the order of the nodes. */
+async function shows(page, nodes, states) {
+  for (const [row, state] of states.entries()) {
+    const address = nodes[row].url.replace('http://', '')
+    await page.locator('tr.node', {hasText: address}).and(page.locator(`.${state}`)).waitFor()
+  }
+}
+
+function row(page, {id}) {
+  return page.locator(`[data-id="${id}"]`)
+}
+
+/** Publishes and reads until the test ends, or until what this returns is called. */
+function keepBusy(t, nodes) {
+  const stop = new AbortController()
+  for (const node of nodes) {
+    for (let reader = 0; reader < 3; reader++) {
+      fetch(`${node.url}/sse?topic=prices&topic=chat:lobby`, {signal: stop.signal}).then((answer) => answer.text()).catch(() => {})
+    }
+  }
+  const publish = async (n) => {
+    const node = nodes[n % nodes.length]
+    const price = {symbol: ['REPL', 'RAFT', 'SSE'][n % 3], price: 100 + (n * 7) % 23 / 4}
+    await Promise.all(Array.from({length: 1 + n % 6}, () => node.publish('prices', {value: price, type: 'tick'})))
+    await node.publish('chat:lobby', {value: {from: 'ana', text: `hello ${n}`}})
+  }
+  const publishing = (async () => {
+    for (let n = 0; !stop.signal.aborted; n++) await publish(n).catch(() => {})
+  })()
+  const end = () => (stop.abort(), publishing)
+  t.after(end)
+  return end
+}
