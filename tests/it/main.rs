@@ -17,6 +17,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod damage;
+mod deploy;
 mod digest;
 mod disaster;
 mod drain;

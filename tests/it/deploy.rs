@@ -1,0 +1,68 @@
+//! The files of deploy/, as far as they can be checked where they don't run.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The words that name metrics of ours.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    words.filter(|word| word.starts_with("repl_")).collect()
+}
+
+#[test]
+fn every_metric_of_the_alerts_and_the_dashboard_exists() {
+    let reference = read("docs/reference/metrics.md");
+    let known = metrics(&reference);
+    for file in ["deploy/prometheus/alerts.yml", "deploy/grafana/repl.json"] {
+        let text = read(file);
+        let named = metrics(&text);
+        assert!(!named.is_empty(), "{file}");
+        // Of a histogram the reference has the name, and Prometheus three series.
+        let unknown: Vec<_> =
+            named.iter().filter(|name| !known.contains(name.trim_end_matches("_bucket"))).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana/repl.json")).expect("JSON");
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| !panels.is_empty()));
+}
+
+#[test]
+fn every_alert_has_its_section() {
+    let headings: BTreeSet<String> = read("docs/operations.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|heading| heading.to_lowercase().replace(' ', "-"))
+        .collect();
+    let alerts = read("deploy/prometheus/alerts.yml");
+    let runbooks: Vec<_> = alerts.lines().filter_map(|line| line.split_once("docs/operations.md#")).collect();
+    assert_eq!(runbooks.len(), alerts.matches("- alert: ").count(), "each alert has one");
+    for (_, anchor) in runbooks {
+        assert!(headings.contains(anchor), "{anchor} is none of {headings:?}");
+    }
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_understands() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let unit: PathBuf = directory.path().join("repl.service");
+    let text = read("deploy/systemd/repl.service").replace("/usr/local/bin/repl", env!("CARGO_BIN_EXE_repl"));
+    fs::write(&unit, text).expect("written");
+    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&unit).output() else {
+        eprintln!("SKIPPED: there is no systemd-analyze");
+        return;
+    };
+    let told = String::from_utf8_lossy(&output.stderr);
+    // It looks at the whole system; only what it says of this unit counts.
+    let ours: Vec<_> = told.lines().filter(|line| line.contains("repl.service")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
