@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos simulate failover soak client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos simulate failover soak slowloris client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -72,6 +72,9 @@ bench-fanout: ## Measure deliveries to the subscribers of one topic
 
 bench-idle: ## Measure the memory of idle subscribers
 	$(BENCH) idle $(ARGS)
+
+slowloris: ## Measure what publishers notice of 5,000 trickled heads and 1,000 streams that nobody reads
+	$(BENCH) slowloris $(ARGS)
 
 bench-batteries: ## Fill the tables of the thesis: three demo applications and the broker, five numbers of subscribers
 	$(BENCH) fanout --systems repl,node,node-redis,node-repl --subscribers 50,100,500,1000,2000 --seconds 10 $(ARGS)

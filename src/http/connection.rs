@@ -30,7 +30,7 @@ use super::stream::Unclaimed;
 use super::stream_writer::StreamWriter;
 
 /// Request line and headers together, 431 beyond. Browsers and proxies stay below 8 KiB.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Requests at once on one HTTP/2 connection. Streams count, and a page may open many.
 const HTTP2_STREAMS_MAX: u32 = 256;
@@ -41,19 +41,24 @@ const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// How often an HTTP/2 client is asked whether it is there, and how long its answer may take.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// Serves a connection until its client asks for a stream, which has the rest of the connection for itself; or until the
+/// Serves a connection, of which the first bytes were read, until its client asks for a stream, which has the rest of the connection for itself; or until the
 /// client is done, it breaks a limit, or the server stops. After `stop` the requests in flight are still answered; at
 /// `abort` nothing more is.
 ///
 /// # Errors
 /// The connection was closed.
-pub(super) async fn run<S>(socket: S, network: Option<Network>, server: &Server) -> Result<StreamWriter<S>, Closed>
+pub(super) async fn run<S>(
+    socket: S,
+    first_head: Vec<u8>,
+    network: Option<Network>,
+    server: &Server,
+) -> Result<StreamWriter<S>, Closed>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Server { front, limits, tasks, stop, abort, .. } = server;
     let activity = Arc::new(Activity::new(limits));
-    let (socket, lender) = Socket::new(socket, Arc::clone(&activity), limits.write_stall_timeout);
+    let (socket, lender) = Socket::new(socket, first_head, Arc::clone(&activity), limits.write_stall_timeout);
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = activity.begin(request.version());
         let may_close = request.version() < Version::HTTP_2;

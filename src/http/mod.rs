@@ -24,6 +24,7 @@ mod code;
 mod connection;
 mod console;
 mod durations;
+mod first_head;
 mod health;
 mod history;
 mod metrics;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -18,11 +19,15 @@ use tracing::{debug, info, warn};
 use super::metrics::{Closed, Metrics, Open};
 use super::network::{Network, Networks};
 use super::places::Place;
-use super::{Front, Problem, connection};
+use super::{Front, Problem, connection, first_head};
 use crate::tls::{AcceptError, Acceptor};
 
 /// How long to leave a listener alone that has no descriptor for the next connection. The backlog holds it meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the kernel holds of what is not sent yet, in bytes. It would take a megabyte and more for a client that doesn't
+/// read, for thousands of them a gigabyte, and it would take long to notice that they don't.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Bounds of connections.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +68,8 @@ impl Default for Limits {
             handshakes_max: 1_000,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
-            write_stall_timeout: Duration::from_secs(30),
+            // What the kernel takes meanwhile included, whoever never reads is gone within 30 s.
+            write_stall_timeout: Duration::from_secs(25),
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -82,7 +88,8 @@ pub async fn serve(
     fan_out: Handle,
 ) {
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
-    let server = Server { front, metrics, limits, tasks: tasks.clone(), stop, abort, fan_out };
+    let server =
+        Server { front, metrics, limits, tasks: tasks.clone(), stop, abort, requests: Handle::current(), fan_out };
     let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let handshakes = Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS)));
@@ -99,23 +106,23 @@ pub async fn serve(
                 continue;
             }
         };
-        // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(error = &error as &dyn Error, "could not set TCP_NODELAY");
+        if let Err(error) = prepare(&socket) {
+            debug!(error = &error as &dyn Error, "could not prepare a socket");
         }
-        let (_open, server) = (server.metrics.connection_opened(), Arc::clone(&server));
-        let open = Counted { _place: place, _open, network, server };
+        let _open = server.metrics.connection_opened();
+        let open = Counted { _place: place, _open, network, server: Arc::clone(&server) };
         // Two kinds of tasks, so that those without TLS don't have the size of those with it.
         match &tls {
-            None => tasks.spawn(open.serve(socket)),
+            None => tasks.spawn_on(open.serve(socket), &server.fan_out),
             Some(tls) => {
                 let (tls, handshakes) = (tls.clone(), Arc::clone(&handshakes));
-                tasks.spawn(async move {
+                let shake_hands = async move {
                     match handshake(&tls, socket, limits.handshake_timeout, &handshakes).await {
                         Some(socket) => open.serve(socket).await,
                         None => open.closed(Closed::Handshake),
                     }
-                })
+                };
+                tasks.spawn_on(shake_hands, &server.fan_out)
             }
         };
     }
@@ -137,6 +144,9 @@ pub(super) struct Server {
     /// Ends what has not ended in time after `stop`.
     pub(super) abort: CancellationToken,
     metrics: Metrics,
+    /// Where requests are served.
+    requests: Handle,
+    /// Where streams run, and whatever else may be thousands of clients that publish nothing.
     fan_out: Handle,
 }
 
@@ -149,12 +159,25 @@ struct Counted {
 }
 
 impl Counted {
-    /// Serves it to its end.
-    async fn serve<S>(self, socket: S)
+    /// Serves it to its end: until there is a request among those that may never send one, then where requests are served.
+    async fn serve<S>(self, mut socket: S)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        match connection::run(socket, self.network, &self.server).await {
+        match first_head::arrive(&mut socket, &self.server).await {
+            Err(reason) => self.closed(reason),
+            Ok(first_head) => {
+                let server = Arc::clone(&self.server);
+                server.tasks.spawn_on(self.converse(socket, first_head), &server.requests);
+            }
+        }
+    }
+
+    async fn converse<S>(self, socket: S, first_head: Vec<u8>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match connection::run(socket, first_head, self.network, &self.server).await {
             Err(reason) => self.closed(reason),
             // In a task of its own, which is small: there are thousands, and most of them rest.
             Ok(mut stream) => {
@@ -167,6 +190,13 @@ impl Counted {
     fn closed(self, reason: Closed) {
         self.server.metrics.connection_closed(reason);
     }
+}
+
+/// What the kernel does with a client's socket.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    // Without it a small frame waits for the acknowledgement of the one before: 40 ms.
+    socket.set_nodelay(true)?;
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
 }
 
 /// Makes a TLS connection of a socket, in time and when it is its turn.

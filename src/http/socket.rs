@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -17,6 +18,8 @@ use super::activity::Activity;
 pub(super) struct Socket<S> {
     /// Until it is dropped.
     inner: Option<S>,
+    /// What was read before, and is not handed out yet.
+    begun: Bytes,
     lender: Lender<S>,
     activity: Arc<Activity>,
     stall_timeout: Duration,
@@ -46,11 +49,12 @@ impl<S> Drop for Socket<S> {
 }
 
 impl<S: Unpin> Socket<S> {
-    /// A socket to lend, and who gets it back.
-    pub(super) fn new(inner: S, activity: Arc<Activity>, stall_timeout: Duration) -> (Self, Lender<S>) {
+    /// A socket to lend, of which some bytes were read, and who gets it back.
+    pub(super) fn new(inner: S, begun: Vec<u8>, activity: Arc<Activity>, stall_timeout: Duration) -> (Self, Lender<S>) {
         let slot = Arc::default();
         let lender = Lender(Arc::clone(&slot));
-        (Self { inner: Some(inner), lender: Lender(slot), activity, stall_timeout, stall: None }, lender)
+        let (inner, begun) = (Some(inner), begun.into());
+        (Self { inner, begun, lender: Lender(slot), activity, stall_timeout, stall: None }, lender)
     }
 
     fn inner(&mut self) -> Pin<&mut S> {
@@ -71,6 +75,12 @@ impl<S: Unpin> Socket<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.begun.is_empty() {
+            let count = self.begun.len().min(buf.remaining());
+            buf.put_slice(&self.begun.split_to(count));
+            self.activity.bytes_read();
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let read = self.inner().poll_read(cx, buf);
         if buf.filled().len() > before {
@@ -126,7 +136,7 @@ mod tests {
     async fn a_write_without_progress_fails_after_the_timeout_and_one_with_progress_does_not() {
         let activity = Arc::new(Activity::new(&Limits::default()));
         let (client, server) = duplex(1);
-        let (mut socket, _) = Socket::new(server, Arc::clone(&activity), STALL);
+        let (mut socket, _) = Socket::new(server, Vec::new(), Arc::clone(&activity), STALL);
         let mut client = client;
 
         let slow_reader = async {

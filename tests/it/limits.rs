@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cluster::{Client, Cluster, Strangers, until};
+use crate::cluster::{Client, Cluster, Stalled, Strangers, TrickledHeads, until};
 
 /// Half of them are for clients.
 const DESCRIPTORS: u64 = 300;
@@ -61,4 +61,24 @@ async fn a_node_without_descriptors_serves_those_who_are_there_and_others_once_t
     node.says("accepting connections again").await;
     messages.push(newcomer.publish(node.url(), "orders", json!("again")).await);
     newcomer.keeps(node.url(), "orders", &messages).await;
+}
+
+#[tokio::test]
+async fn heads_that_trickle_and_streams_that_nobody_reads_are_ended_and_publishes_go_on() {
+    let cluster = Cluster::of(1).await;
+    let (client, node) = (cluster.client.clone(), cluster.url(0));
+    client.make(node, "orders").await;
+    let heads = TrickledHeads::at(node, 300).await;
+    let mut streams = Vec::new();
+    for _ in 0..30 {
+        streams.push(Stalled::open(node, "/topics/orders/sse").await);
+    }
+    let large = json!("x".repeat(60_000));
+    for _ in 0..20 {
+        client.publish(node, "orders", large.clone()).await;
+    }
+    let stalled = r#"repl_http_connections_closed_total{reason="stalled"}"#;
+    until("streams are ended", async || client.metric(node, stalled).await.filter(|count| *count == 30)).await;
+    heads.are_gone().await;
+    client.publish(node, "orders", json!("they are gone")).await;
 }

@@ -35,7 +35,7 @@ pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
 pub(crate) use self::publisher::Publisher;
 pub(crate) use self::sse::{Event, Parser};
 pub(crate) use self::stalled::Stalled;
-pub(crate) use self::strangers::Strangers;
+pub(crate) use self::strangers::{Strangers, TrickledHeads};
 pub(crate) use self::subscriber::{Seen, Subscriber, Subscription};
 use crate::ext4::Ext4;
 
