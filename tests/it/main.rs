@@ -25,6 +25,7 @@ mod drain;
 mod ext4;
 mod failing_disk;
 mod failover;
+mod forgery;
 mod full_disk;
 mod golden;
 mod interest;
