@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos simulate failover soak slowloris client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos simulate failover soak fuzz slowloris client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -39,6 +39,10 @@ chaos: ## Put three nodes through 330 faults of 22 kinds, cut the power of all 5
 
 simulate: ## Go through 100 seeds of a simulated cluster, 60 seconds each
 	REPL_SIMULATION_SEEDS=$${REPL_SIMULATION_SEEDS:-100} REPL_SIMULATION_SECONDS=60 $(CARGO) test --locked --lib keeps_the_promises
+
+# With overflow checks, as the tests have them.
+fuzz: ## Give 10 million inputs, right ones changed at random, to everything that reads from outside (4 minutes)
+	REPL_FUZZ_INPUTS=$${REPL_FUZZ_INPUTS:-1100000} $(CARGO) test --locked --lib -- fuzz --nocapture
 
 failover: ## Take the leader away in six ways, 100 times each, and show how long nothing was acknowledged (as root, all of them)
 	REPL_FAILOVER_ROUNDS=$${REPL_FAILOVER_ROUNDS:-100} $(CARGO) test --release --locked --test it failover -- --test-threads 1

@@ -9,6 +9,8 @@ pub mod client;
 pub mod config;
 pub mod consensus;
 pub mod domain;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod node;
 pub mod peer;

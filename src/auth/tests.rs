@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pem::Pem;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{Pattern, Timestamp, TopicName};
+use crate::fuzz::Target;
 
 const SECRET: &[u8] = b"a-secret-of-more-than-32-bytes-padded-without-spaces";
 const NOW_SECONDS: u64 = 1_800_000_000;
@@ -83,6 +87,30 @@ fn new_token() -> NewToken {
         subscribe: vec![Pattern::parse("news:**").expect("a pattern")],
         ..NewToken::default()
     }
+}
+
+/// Any bytes as a token, and as claims that somebody with the secret has signed.
+#[test]
+fn fuzz_tokens() {
+    let token = |pair: &Pair| pair.sign(&new_token()).into_bytes();
+    let by_hand =
+        sign(&Header::default(), &json!({ "exp": NOW_SECONDS + 9, "repl": { "publish": ["a:**"], "data": {} } }));
+    let tokens = vec![token(&Pair::ed()), token(&Pair::ec()), by_hand.into_bytes()];
+    let authority = by_secret();
+    Target::new("tokens", tokens).run(|input| {
+        let _ = authority.verify(&String::from_utf8_lossy(input), now());
+    });
+    let claims = json!({
+        "sub": "ada", "jti": "t", "iat": NOW_SECONDS, "nbf": NOW_SECONDS, "exp": NOW_SECONDS + 60, "aud": ["a"], "iss": "b",
+        "repl": { "publish": ["{sub}"], "subscribe": ["a:*"], "manage": [], "admin": true, "presence": ["*"], "data": {"a": [1]} },
+    });
+    let header = r#"{"alg":"HS256","typ":"JWT","kid":"a"}"#;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
+    Target { cost: 4, ..Target::new("signed claims", vec![claims.to_string().into_bytes()]) }.run(|input| {
+        let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(input));
+        let tag = BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()));
+        let _ = authority.verify(&format!("{signed}.{tag}"), now());
+    });
 }
 
 /// Signs any claims with the secret.

@@ -170,7 +170,7 @@ fn key_header(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     }
 }
 
-fn batch(text: &[u8], message_bytes_max: usize) -> Result<Vec<NewMessage>, Problem> {
+pub(super) fn batch(text: &[u8], message_bytes_max: usize) -> Result<Vec<NewMessage>, Problem> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     // Counted before the first line is parsed: a batch of four million empty lines costs one pass.
     if text.split(|byte| *byte == b'\n').count() > BATCH_LINES_MAX {
@@ -192,7 +192,7 @@ fn batch(text: &[u8], message_bytes_max: usize) -> Result<Vec<NewMessage>, Probl
         .collect()
 }
 
-fn message(text: &[u8], key: Option<IdempotencyKey>) -> Result<NewMessage, Problem> {
+pub(super) fn message(text: &[u8], key: Option<IdempotencyKey>) -> Result<NewMessage, Problem> {
     let Object(body): Object<MessageBody<'_>> = serde_json::from_slice(text)?;
     let key = match (key, body.key) {
         (key, None) => key,

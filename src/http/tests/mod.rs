@@ -5,6 +5,7 @@ mod anything;
 mod browser;
 mod console;
 mod description;
+mod fuzz;
 mod history;
 mod presence;
 mod problems;

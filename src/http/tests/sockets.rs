@@ -29,7 +29,7 @@ impl Server {
         Self::with(Limits::default()).await
     }
 
-    async fn with(limits: Limits) -> Self {
+    pub(super) async fn with(limits: Limits) -> Self {
         Self::secured(limits, None).await
     }
 

@@ -2,6 +2,7 @@
 
 mod attack;
 mod calls;
+mod fuzz;
 mod handshake;
 mod liveness;
 mod tls;

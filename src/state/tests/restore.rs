@@ -14,8 +14,8 @@ use crate::state::{
     Attendee, CodecError, Command, Contradiction, Entry, KeyWindow, Machine, Quotas, RestoreError, Ticket,
 };
 
-/// Rows of every kind.
-fn rows() -> Rows {
+/// What makes rows of every kind.
+pub(super) fn commands() -> Vec<Command> {
     let name = |name: &str| TopicName::parse(name).expect("a name");
     let message = |value: &str| {
         let key = IdempotencyKey::parse(value).expect("a key");
@@ -34,7 +34,7 @@ fn rows() -> Rows {
     };
     let user = UserId::parse("ada").expect("a user");
     let attendee = Attendee { topic: name("orders"), user, data: None };
-    let commands = vec![
+    vec![
         publish("orders"),
         publish("billing"),
         publish("gone"),
@@ -42,13 +42,17 @@ fn rows() -> Rows {
         Command::CreateTicket { id: TicketId::of("t"), ticket, expires_at: Timestamp::from_millis(9) },
         Command::Revoke { whom: Revoked::Subject("eve".to_owned()), until: Timestamp::from_millis(9) },
         Command::Attend { node: NodeId::new(1), joined: vec![attendee], left: Vec::new() },
-    ];
+    ]
+}
+
+/// Rows of every kind.
+pub(super) fn rows() -> Rows {
     let mut replica = Replica::default();
     replica.apply(&Entry {
         time: Timestamp::from_millis(7),
         key_window: KeyWindow::default(),
         quotas: Quotas::default(),
-        commands,
+        commands: commands(),
     });
     replica.begin_checkpoint();
     replica.end_checkpoint();

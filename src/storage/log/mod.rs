@@ -34,6 +34,8 @@
 
 mod end_mark;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod image;
 mod metrics;
 mod record;

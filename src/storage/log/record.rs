@@ -40,7 +40,7 @@ mod kind {
 }
 
 /// What stands before the body.
-const FRAME_BYTES: usize = 4 + 4 + 8 + 1;
+pub(super) const FRAME_BYTES: usize = 4 + 4 + 8 + 1;
 
 impl Record {
     /// The longest body. Far above any entry that the layers over the log make; a longer one is a bug or garbage.

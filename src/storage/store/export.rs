@@ -254,3 +254,39 @@ fn split_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
 fn length_u32(length: usize) -> u32 {
     u32::try_from(length).expect("a block holds one row at most beyond 256 KiB, and a row is far below 4 GiB")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::fuzz::{Target, in_memory};
+
+    #[test]
+    fn fuzz_exports() {
+        let dir = in_memory();
+        let path = dir.path().join("export");
+        let mut file = File::create(&path).expect("a file");
+        let mut writer = Writer::new(&mut file).expect("a header");
+        for number in 0_u8..40 {
+            writer.row(&[1, number], &[number; 30]).expect("a row");
+        }
+        writer.finish(&path).expect("an end");
+        let corpus = vec![fs::read(&path).expect("an export")];
+        Target { cost: 10, ..Target::new("exports and backups", corpus) }.run(|input| {
+            for checksum_fits in [false, true] {
+                let mut bytes = input.to_vec();
+                if checksum_fits
+                    && let Some((header, rest)) = bytes.split_first_chunk_mut::<20>()
+                    && let Some((crc, rest)) = rest.split_first_chunk_mut::<4>()
+                {
+                    let block = BlockHeader::decode(*header.last_chunk().expect("8 of 20 bytes"));
+                    let length = usize::try_from(block.length).unwrap_or(usize::MAX).min(rest.len());
+                    *crc = block.crc(rest.get(..length).unwrap_or_default()).to_le_bytes();
+                }
+                fs::write(&path, bytes).expect("written");
+                let _ = verify_export(&path);
+            }
+        });
+    }
+}
