@@ -137,7 +137,7 @@ fn a_power_cut_during_a_commit_leaves_that_commit_or_the_one_before() {
     let mut found = Found::default();
     let mut rng = Rng::with_seed(7);
     let dir = directory_in_memory();
-    each_sync(dir.path(), 40, |generation, before, after| {
+    each_sync(dir.path(), 24, |generation, before, after| {
         found.open(dir.path(), before, generation, "nothing written");
         for _ in 0..3 {
             found.open(dir.path(), &partly_written(&mut rng, before, after), generation, "partly written");
