@@ -1,7 +1,7 @@
 //! Fuzzing, as tests: bytes that were right once and are changed at random, read by whatever reads them from outside. Nothing
 //! panics, and nothing allocates more than its input warrants.
 //!
-//! A few thousand inputs run with the other tests, millions with `make fuzz`. They follow from a seed, so a failure comes
+//! Some ten thousand inputs run with the other tests, ten million with `make fuzz`. They follow from a seed, so a failure comes
 //! again; it shows its input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Inputs of each target, unless `REPL_FUZZ_INPUTS` says.
-const INPUTS: usize = 2_000;
+const INPUTS: usize = 10_000;
 
 /// In bytes. Longer inputs find nothing that shorter ones don't.
 const INPUT_BYTES_MAX: usize = 64 * 1024;

@@ -51,7 +51,8 @@ fn fuzz_queries() {
         "after=00000000-7&before=00000000-9&limit=1000&reverse=true",
         "prefix=a%20b%2f&after=%C3%A4&limit=7",
     ];
-    Target::new("queries", corpus(&texts)).run(|input| {
+    // A parameter of two bytes is two strings, and each query is read three times.
+    Target { allocated_max: (64 * 1024, 256), ..Target::new("queries", corpus(&texts)) }.run(|input| {
         let query = String::from_utf8_lossy(input);
         read_query::<(SelectionQuery, StreamQuery)>(&query);
         read_query::<MessagesQuery>(&query);
