@@ -15,13 +15,13 @@ const ARGS = [
   '--host-resolver-rules=MAP stranger.example 127.0.0.1',
 ]
 
-/** A browser that shows the page at this address. */
-export async function browse(t, url) {
+/** A browser that shows the page at this address. The context is one of Playwright. */
+export async function browse(t, url, context = {}) {
   // Loaded here, so that tests can be skipped where it is not installed.
   const {chromium} = await import('playwright-core')
   const browser = await chromium.launch({executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGS})
   t.after(() => browser.close())
-  const page = await (await browser.newContext()).newPage()
+  const page = await (await browser.newContext(context)).newPage()
   await page.goto(url)
   return page
 }
