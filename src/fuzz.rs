@@ -67,7 +67,7 @@ impl Target {
             assert!(allocated <= warranted, "{allocated} bytes are allocated for {}: {}", input.len(), shown());
         }
         let (name, seconds) = (self.name, started.elapsed().as_secs_f64());
-        // Shown by `make fuzz`, which adds them up.
+        // Shown by `make fuzz`.
         println!("fuzzed {inputs} {name}, {seconds:.1} s");
     }
 

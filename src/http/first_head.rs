@@ -46,8 +46,9 @@ fn is_enough(bytes: &[u8], looked_at: usize) -> bool {
     // As lenient as hyper: a line may end without CR.
     let new = bytes.get(looked_at.saturating_sub(2)..).unwrap_or_default();
     let is_whole = new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n");
-    let begins_with_a_method = bytes.first().is_some_and(u8::is_ascii_alphabetic);
-    is_whole || bytes.len() >= HEAD_BYTES_MAX || !begins_with_a_method
+    // TLS, or a node that takes this for the port of nodes.
+    let is_something_else = new.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n'));
+    is_whole || is_something_else || bytes.len() >= HEAD_BYTES_MAX
 }
 
 #[cfg(test)]
@@ -86,7 +87,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_can_be_no_head_is_not_awaited() {
-        assert_eq!(read_in_pieces(&[0x16, 3, 1, 2, 0], 5).await.as_deref(), Some(&[0x16, 3, 1, 2, 0][..]));
+        for other in [&[0x16, 3, 1, 2, 0][..], b"repl\x02\x01"] {
+            assert_eq!(read_in_pieces(other, other.len()).await.as_deref(), Some(other));
+        }
         let endless = "GET / HTTP/1.1\r\n".to_owned() + &"x: y\r\n".repeat(HEAD_BYTES_MAX);
         let taken = read_in_pieces(endless.as_bytes(), 1_000).await.expect("enough");
         assert!((HEAD_BYTES_MAX..2 * HEAD_BYTES_MAX).contains(&taken.len()), "{}", taken.len());
