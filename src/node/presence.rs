@@ -5,7 +5,8 @@
 //! a *grace* period, within which a page that is loaded anew, or has moved to another node, is there again.
 //!
 //! The state says which members each node has told of. Where it differs from who sits here, the node tells again: after a
-//! restart those that have not come back within the grace, and all of them if the others took this node for dead.
+//! restart those that have not come back within the grace, and all of them if the others took this node for dead. It looks
+//! for this when the state says that it may be so, and every now and then.
 //!
 //! The leader takes back what a node had told that was not heard of for as long as the grace: in one entry.
 
@@ -33,8 +34,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the leader looks for nodes that are gone.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Before those for whom there was no room are told of again.
-const RETRY_FULL_AFTER: Duration = Duration::from_secs(10);
+/// How often all seats are compared with the state, whatever it says: there may be room now, or the state may have come
+/// from another node as a whole.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
 
 /// Whoever opens a stream, as other members see him.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,16 +161,17 @@ impl Seats {
         }
     }
 
-    /// Has all seats looked at again, and those that the state says are taken.
-    fn compare(&mut self, known: Vec<Seat>, until: Instant) {
+    /// Compares all seats with those that the state knows to be taken. What else it knows of them is not compared: of a
+    /// user's data the last one holds, from whatever node.
+    fn compare(&mut self, known: &BTreeSet<Seat>, until: Instant) {
+        let lacks = |(seat, taken): &(&Seat, &Taken)| taken.streams > 0 && !known.contains(*seat);
+        self.touched.extend(self.taken.iter().filter(lacks).map(|(seat, _)| seat.clone()));
         for seat in known {
-            if !self.taken.contains_key(&seat) {
+            if !self.taken.contains_key(seat) {
                 self.taken.insert(seat.clone(), Taken { kept_until: Some(until), ..Taken::default() });
-                self.kept.insert((until, seat));
+                self.kept.insert((until, seat.clone()));
             }
         }
-        // Of those that are only kept nothing is to be told: their data is not known, and they may be gone by now.
-        self.touched.extend(self.taken.iter().filter(|(_, taken)| taken.streams > 0).map(|(seat, _)| seat.clone()));
     }
 
     /// The next seats to tell of.
@@ -211,8 +214,7 @@ impl Node {
         let (replica, id) = (self.inner.consensus.replica(), self.inner.consensus.node());
         let mut ticks = interval(TELL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut compared: Option<u64> = None;
-        let mut retry_full: Option<Instant> = None;
+        let mut compared: Option<(u64, Instant)> = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -220,11 +222,11 @@ impl Node {
             }
             let now = Instant::now();
             let resets = replica.read(Machine::presence_resets);
-            if compared != Some(resets) || retry_full.is_some_and(|at| at <= now) {
-                (compared, retry_full) = (Some(resets), None);
+            if compared.is_none_or(|(told, at)| told != resets || now.duration_since(at) >= COMPARE_EVERY) {
+                compared = Some((resets, now));
                 let known = replica
                     .read(|machine| machine.attendees(id).map(|(topic, user)| (topic.clone(), user.clone())).collect());
-                self.inner.attendance.lock().compare(known, now + self.inner.settings.presence_grace);
+                self.inner.attendance.lock().compare(&known, now + self.inner.settings.presence_grace);
             }
             self.inner.attendance.lock().expire(now);
             loop {
@@ -234,10 +236,7 @@ impl Node {
                 }
                 match self.tell(&wanted).await {
                     Ok(0) => {}
-                    Ok(passed_over) => {
-                        warn!(passed_over, "there is no room for members of topics");
-                        retry_full = Some(now + RETRY_FULL_AFTER);
-                    }
+                    Ok(passed_over) => warn!(passed_over, "there is no room for members of topics"),
                     // Told again at the next tick; what comes of it twice is the same.
                     Err(_) => {
                         let seats = wanted.into_iter().map(|(seat, _)| seat);
@@ -366,10 +365,22 @@ mod tests {
     async fn who_was_here_before_a_restart_has_the_grace_to_come_back() {
         let attendance = Attendance::default();
         let _ada = attendance.enter(reader("ada"), vec![room()], GRACE);
-        attendance.lock().compare(vec![seat("ada"), seat("bob"), seat("carl")], Instant::now() + GRACE);
+        let known = BTreeSet::from(["ada", "bob", "carl"].map(seat));
         assert_eq!(told(&attendance), [("ada".to_owned(), true)]);
+        attendance.lock().compare(&known, Instant::now() + GRACE);
+        assert_eq!(told(&attendance), [], "of whom the state knows nothing is to be told");
         let _bob = attendance.enter(reader("bob"), vec![room()], GRACE);
         expire(&attendance, GRACE);
         assert_eq!(told(&attendance), [("bob".to_owned(), true), ("carl".to_owned(), false)]);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_is_here_and_not_in_the_state_is_told_of_again() {
+        let attendance = Attendance::default();
+        let _ada = attendance.enter(reader("ada"), vec![room()], GRACE);
+        let bob = attendance.enter(reader("bob"), vec![room()], GRACE);
+        told(&attendance);
+        drop(bob);
+        attendance.lock().compare(&BTreeSet::new(), Instant::now() + GRACE);
+        assert_eq!(told(&attendance), [("ada".to_owned(), true)]);
     }
 }

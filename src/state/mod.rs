@@ -68,7 +68,9 @@ pub use hole::{Hole, Missed};
 pub use machine::Machine;
 pub use mark::{Holding, Mark};
 pub use outcome::{Event, Outcome, Published, Refusal, Reply, decode_outcome, encode_outcome};
-pub use presence::{Attendee, MEMBERS_MAX, MEMBERS_PER_TOPIC_MAX, Member, Roster, RosterChange, UserStatus};
+pub use presence::{
+    Attendee, MEMBERS_MAX, MEMBERS_PER_TOPIC_MAX, MEMBERSHIPS_PER_USER_MAX, Member, Roster, RosterChange, UserStatus,
+};
 pub use quotas::Quotas;
 pub use restore::{Contradiction, RestoreError};
 pub use tombstones::TOMBSTONES_MAX;

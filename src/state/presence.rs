@@ -22,6 +22,9 @@ pub const MEMBERS_PER_TOPIC_MAX: usize = 5_000;
 /// Members of all topics together, at about half a kilobyte each without their data.
 pub const MEMBERS_MAX: usize = 200_000;
 
+/// Topics of which one user is a member: so many that nobody takes up the room of all others.
+pub const MEMBERSHIPS_PER_USER_MAX: usize = 1_000;
+
 /// Members that one event names: with the largest data a quarter of a megabyte.
 const MEMBERS_PER_EVENT_MAX: usize = 256;
 
@@ -199,7 +202,9 @@ impl Presence {
             self.nodes.entry(node).or_default().insert(number);
             return true;
         }
-        if self.members(topic) >= MEMBERS_PER_TOPIC_MAX || self.len() >= MEMBERS_MAX {
+        let of_user = self.users.get(&user).map_or(0, BTreeSet::len);
+        let is_full = self.members(topic) >= MEMBERS_PER_TOPIC_MAX || self.len() >= MEMBERS_MAX;
+        if is_full || of_user >= MEMBERSHIPS_PER_USER_MAX {
             return false;
         }
         let online_since = self.online_since(&user).unwrap_or_else(|| {

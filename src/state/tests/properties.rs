@@ -11,8 +11,8 @@ use crate::domain::{
     RetentionChange, Revoked, Selection, SettingsChange, TicketId, Timestamp, TopicName, TopicSettings, UserId,
 };
 use crate::state::{
-    Attendee, Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, Machine, Member, Missed,
-    PageLimit, Quotas, Reply, Ticket,
+    Attendee, Command, EXPIRY_STEPS_PER_ENTRY_MAX, Entry, Event, HistoryRange, KeyWindow, MEMBERS_PER_TOPIC_MAX,
+    MEMBERSHIPS_PER_USER_MAX, Machine, Member, Missed, PageLimit, Quotas, Reply, Ticket,
 };
 
 /// What happens to a node.
@@ -412,4 +412,37 @@ fn one_entry_expires_only_so_much_and_the_next_ones_go_on() {
     assert_eq!(lefts.last(), Some(&0));
     assert!(lefts.len() >= 3, "it took several entries");
     assert!(lefts.windows(2).all(|pair| pair[0] - pair[1] <= steps_max), "{lefts:?}");
+}
+
+#[test]
+fn a_topic_a_user_and_the_cluster_have_room_for_so_many_members() {
+    let entry = |commands| Entry {
+        time: Timestamp::default(),
+        key_window: KeyWindow::default(),
+        quotas: Quotas::default(),
+        commands,
+    };
+    let settings = SettingsChange { presence: Some(true), ..SettingsChange::default() };
+    let topic = |number: usize| TopicName::parse(&format!("room:{number}")).expect("a name");
+    let create = |number| Command::CreateTopic { name: topic(number), settings, default: TopicSettings::default() };
+    let attendee = |room: usize, user: usize| Attendee {
+        topic: topic(room),
+        user: UserId::parse(&format!("user-{user}")).expect("a user"),
+        data: None,
+    };
+    let mut replica = Replica::default();
+    replica.apply(&entry((0..=MEMBERSHIPS_PER_USER_MAX).map(create).collect()));
+    let mut attend = |joined| {
+        let (outcomes, _) = replica.apply(&entry(vec![Command::Attend { node: NodeId::new(1), joined, left: vec![] }]));
+        let passed_over = outcomes.into_iter().map(|outcome| match outcome {
+            Ok(Reply::Attended { passed_over }) => passed_over,
+            other => panic!("{other:?}"),
+        });
+        (passed_over.sum::<u64>(), replica.machine.member_count())
+    };
+    let crowd: Vec<_> = (0..MEMBERS_PER_TOPIC_MAX + 2).map(|user| attendee(0, user)).collect();
+    assert_eq!(attend(crowd.clone()), (2, MEMBERS_PER_TOPIC_MAX));
+    assert_eq!(attend(crowd), (2, MEMBERS_PER_TOPIC_MAX), "those who are there stay");
+    let everywhere = (0..=MEMBERSHIPS_PER_USER_MAX).map(|room| attendee(room, 0)).collect();
+    assert_eq!(attend(everywhere), (1, MEMBERS_PER_TOPIC_MAX + MEMBERSHIPS_PER_USER_MAX - 1));
 }
