@@ -107,13 +107,13 @@ function map() {
 }
 
 /** Evenly round an ellipse that fills the height. */
-function place(row, count, width, height) {
-  const angle = (row) => (count === 2 ? Math.PI : -Math.PI / 2) + (2 * Math.PI * row) / count
-  const heights = Array.from({length: count}, (_, row) => Math.sin(angle(row)))
+function place(row, nodes, width, height) {
+  const angle = (row) => (nodes === 2 ? Math.PI : -Math.PI / 2) + (2 * Math.PI * row) / nodes
+  const heights = Array.from({length: nodes}, (_, row) => Math.sin(angle(row)))
   const [top, bottom] = [Math.min(...heights), Math.max(...heights)]
   const [first, last] = [RADIUS + 8, height - RADIUS - 46]
   const part = bottom - top < 1e-6 ? 0.5 : (heights[row] - top) / (bottom - top)
-  const wide = count === 1 ? 0 : Math.min(width / 2 - 62, 260)
+  const wide = nodes === 1 ? 0 : Math.min(width / 2 - 62, 260)
   return {x: width / 2 + wide * Math.cos(angle(row)), y: first + (last - first) * part}
 }
 

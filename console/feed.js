@@ -33,9 +33,12 @@ export async function watch(told) {
       // Whoever has just lost a node asks the next one at once, in the order that it knew last.
       if (wasHeard) break
     }
+    if (wasHeard) {
+      urls.push(urls.shift())
+      continue
+    }
     told.away()
-    if (wasHeard) urls.push(urls.shift())
-    else await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   }
 }
 

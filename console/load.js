@@ -35,7 +35,7 @@ export function loadView() {
     title: 'Load',
     update({cluster, node}, series) {
       write(summary, `What node ${cluster.node} counts, since this page was opened. Messages are those of the whole cluster.`)
-      for (const {element, update} of charts) if (element.isConnected) update(series.points)
+      for (const {update} of charts) update(series.points)
       for (const {of, value} of rows) write(value, count(node[of]))
     },
   }

@@ -4,7 +4,7 @@ import {ask, topicPath} from './api.js'
 import {bytes, count, field, h, plural, rate, set, write} from './dom.js'
 import {indented, members} from './json.js'
 import {follow} from './tail.js'
-import {deleteTopic, retentionText} from './topics.js'
+import {retentionText} from './topics.js'
 
 /** Messages that the page holds. Older ones are a jump away. */
 const ROWS_MAX = 500
@@ -198,4 +198,29 @@ function publishPanel(name) {
   }
 
   return h('section', {class: 'panel', 'aria-labelledby': 'publish-title'}, h('h2', {id: 'publish-title'}, 'Publish'), form)
+}
+
+/** Asks whether it is meant, and deletes. */
+function deleteTopic(name) {
+  const said = h('p', {role: 'status', class: 'said'})
+  const dialog = h('dialog', {'aria-labelledby': 'delete-title'},
+    h('h2', {id: 'delete-title'}, `Delete ${name}?`),
+    h('p', {}, 'Its messages are gone for good, on all nodes. Its readers are told.'), said,
+    h('div', {class: 'bar'},
+      h('button', {type: 'button', class: 'danger', onclick: confirm}, 'Delete'),
+      h('button', {type: 'button', class: 'quiet', onclick: () => dialog.close()}, 'Keep')))
+  dialog.addEventListener('close', () => dialog.remove())
+
+  async function confirm() {
+    try {
+      await ask('DELETE', topicPath(name))
+      dialog.close()
+      location.hash = '#/topics'
+    } catch (error) {
+      write(said, error.message)
+    }
+  }
+
+  document.body.append(dialog)
+  dialog.showModal()
 }

@@ -1,6 +1,6 @@
 // Topics: what they hold, how fast they grow, and new ones.
 
-import {ask, topicPath} from './api.js'
+import {ask} from './api.js'
 import {Rows, bytes, count, field, h, plural, rate, set, span, write} from './dom.js'
 
 /** The first of a prefix, where there are more than a sample holds. */
@@ -29,7 +29,8 @@ export function retentionText({maxMessages, maxBytes, maxAgeSeconds}) {
 export function topicsView() {
   let sortedBy = 0
   let found
-  let shown
+  let sample
+  let series
   const filter = h('input', {type: 'search', placeholder: 'orders:', oninput: () => search(), autocomplete: 'off', spellcheck: 'false'})
   const summary = h('p', {class: 'summary', role: 'status'})
   const body = h('tbody', {})
@@ -52,33 +53,39 @@ export function topicsView() {
   function sort(column) {
     sortedBy = column
     heads.forEach((head, row) => set(head, {'aria-sort': row === column && (COLUMNS[row][1] ? 'descending' : 'ascending')}))
-    if (shown) update(...shown)
+    draw()
   }
 
   /** A sample has the first topics only. Of more, the node is asked for those that begin with what is looked for. */
   async function search() {
     const prefix = filter.value
-    const holdsAll = !shown || shown[0].topicCount <= shown[0].topics.length
-    found = undefined
-    if (prefix && !holdsAll) {
-      const query = new URLSearchParams({prefix, limit: FOUND_MAX})
-      const page = await ask('GET', `/topics?${query}`).catch(() => undefined)
+    if (prefix === '' || !hasMore()) found = undefined
+    else {
+      const page = await ask('GET', `/topics?${new URLSearchParams({prefix, limit: FOUND_MAX})}`).catch(() => undefined)
       if (filter.value !== prefix) return
       found = page?.topics
     }
-    if (shown) update(...shown)
+    draw()
   }
 
-  function update(sample, series) {
-    shown = [sample, series]
+  function hasMore() {
+    return sample !== undefined && sample.topicCount > sample.topics.length
+  }
+
+  function draw() {
+    if (!sample) return
     const wanted = filter.value
-    const all = found ?? sample.topics
-    const topics = all.filter(({name}) => name.includes(wanted)).map((topic) => ({...topic, rate: series.topics.get(topic.name)}))
-    const some = sample.topicCount > sample.topics.length && !found
+    const topics = (found ?? sample.topics).filter(({name}) => name.includes(wanted))
     write(summary, wanted ? `${count(topics.length)} of ${plural(sample.topicCount, 'topic')}`
-      : some ? `The first ${count(sample.topics.length)} of ${count(sample.topicCount)} topics. Filter to see others.`
+      : hasMore() ? `The first ${count(topics.length)} of ${count(sample.topicCount)} topics. Filter to see others.`
         : plural(sample.topicCount, 'topic'))
-    rows.show(topics.sort(COLUMNS[sortedBy][2]), ({name}) => name)
+    const rated = topics.map((topic) => ({...topic, rate: series.topics.get(topic.name)}))
+    rows.show(rated.sort(COLUMNS[sortedBy][2]), ({name}) => name)
+  }
+
+  function update(...newest) {
+    [sample, series] = newest
+    return search()
   }
 
   return {element, title: 'Topics', update}
@@ -108,29 +115,4 @@ function newTopic() {
 
   return h('details', {class: 'panel'}, h('summary', {}, 'New topic'),
     h('p', {class: 'hint'}, 'It keeps its newest messages, up to the bound that is reached first. Those left empty are as the node has them.'), form)
-}
-
-/** Asks, and deletes. */
-export function deleteTopic(name) {
-  const said = h('p', {role: 'status', class: 'said'})
-  const dialog = h('dialog', {'aria-labelledby': 'delete-title'},
-    h('h2', {id: 'delete-title'}, `Delete ${name}?`),
-    h('p', {}, 'Its messages are gone for good, on all nodes. Its readers are told.'), said,
-    h('div', {class: 'bar'},
-      h('button', {type: 'button', class: 'danger', onclick: confirm}, 'Delete'),
-      h('button', {type: 'button', class: 'quiet', onclick: () => dialog.close()}, 'Keep')))
-  dialog.addEventListener('close', () => dialog.remove())
-
-  async function confirm() {
-    try {
-      await ask('DELETE', topicPath(name))
-      dialog.close()
-      location.hash = '#/topics'
-    } catch (error) {
-      write(said, error.message)
-    }
-  }
-
-  document.body.append(dialog)
-  dialog.showModal()
 }

@@ -83,6 +83,7 @@ impl Feed {
         let watching = (self, app, caller.lease(), ticks);
         let events = stream::unfold(watching, async |(feed, app, lease, mut ticks)| {
             tokio::select! {
+                biased;
                 () = app.stop.cancelled() => return None,
                 _ = ticks.tick() => {}
             }
