@@ -30,7 +30,8 @@ export async function startProxy(t, name, configuration, port) {
   child.stderr.setEncoding('utf8').on('data', (text) => (log += text))
   t.after(async () => {
     const ended = child.exitCode === null && once(child, 'exit')
-    child.kill('SIGKILL')
+    // Not SIGKILL: nginx has processes of its own, which would go on.
+    child.kill('SIGTERM')
     await ended
     rmSync(dir, {recursive: true})
   })
