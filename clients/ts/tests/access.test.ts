@@ -136,8 +136,7 @@ describe.skipIf(isMissing)('a page in Chromium', () => {
     await page.evaluate(`
       globalThis.client = createClient({url: ${JSON.stringify(node.url)}, token: (reason) => fetchToken(reason)})
       globalThis.seen = []
-      client.subscribe('news', ({value}) => seen.push(value))
-      client.publish('news', 'from the page')
+      client.subscribe('news', ({value}) => seen.push(value)).ready.then(() => client.publish('news', 'from the page'))
     `)
     await page.waitForFunction("seen.join() === 'from the page'")
     await until('a token for the one that expires', () => reasons.includes('expiring'))
