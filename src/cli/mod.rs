@@ -1,8 +1,8 @@
 //! The command line: what `repl` understands, and what it prints.
 //!
 //! It turns words into [`Settings`](crate::config::Settings), starts the server, and tells people how it went; `repl
-//! cluster` speaks to one that runs. It decides nothing about the server itself. Standard output is for what was asked for; the log and errors go to
-//! standard error.
+//! cluster` speaks to one that runs by its socket, `repl pub` and its like do so as clients. It decides nothing about the
+//! server itself. Standard output is for what was asked for; the log and errors go to standard error.
 
 mod admin;
 mod backup;

@@ -81,12 +81,13 @@ impl ClientError {
     pub(super) fn may_pass(&self, twice: Twice) -> bool {
         match self {
             Self::Unanswered { source, .. } => source.is_connect() || twice == Twice::Same,
+            Self::Timeout(_) => twice == Twice::Same,
             // 503: certainly not done. 504: perhaps.
             Self::Problem { status, .. } => match *status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => true,
                 status => twice == Twice::Same && (status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT),
             },
-            Self::Setup(_) | Self::Timeout(_) | Self::Ended(_) | Self::Garbled(_) => false,
+            Self::Setup(_) | Self::Ended(_) | Self::Garbled(_) => false,
         }
     }
 

@@ -9,13 +9,13 @@ mod server;
 mod sse;
 mod subscription;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Certificate, RequestBuilder, Response};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use reqwest::{Method, header};
 
@@ -25,6 +25,9 @@ pub use self::subscription::{Event, Message, Subscription};
 
 /// For a connection to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For the answer of one server, or the beginning of it. A node gives up a write after five seconds, and says so.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two rounds over all servers: at random up to the first, and then up to twice as much each time.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -79,7 +82,7 @@ impl Client {
     /// Null if the answer has no body.
     ///
     /// # Errors
-    /// What the server asked last said.
+    /// What the server asked last said, or that it said nothing.
     pub async fn send(
         &self,
         method: Method,
@@ -91,8 +94,8 @@ impl Client {
         let mut rounds = Rounds::default();
         loop {
             let asked = async { read(self.server(), self.ask(method.clone(), route, &complete).await?).await };
-            let answer = timeout_at(deadline, asked).await.unwrap_or(Err(ClientError::Timeout(self.patience)));
-            let error = match answer {
+            let answer = timeout_at(deadline, in_time(asked)).await;
+            let error = match answer.unwrap_or(Err(ClientError::Timeout(self.patience))) {
                 Err(error) if error.may_pass(twice) => error,
                 answer => return answer,
             };
@@ -142,7 +145,7 @@ impl Client {
         servers.insert(0, server);
     }
 
-    fn servers(&self) -> std::sync::MutexGuard<'_, Vec<Server>> {
+    fn servers(&self) -> MutexGuard<'_, Vec<Server>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -169,6 +172,11 @@ impl Rounds {
     fn is_over(&self, servers: usize) -> bool {
         self.failures >= servers
     }
+}
+
+/// A server may take a connection and then stand still.
+async fn in_time<T>(asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    timeout(ANSWER_TIMEOUT, asked).await.unwrap_or(Err(ClientError::Timeout(ANSWER_TIMEOUT)))
 }
 
 async fn read(server: Server, response: Response) -> Result<Value, ClientError> {

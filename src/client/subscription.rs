@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::sse::{Parser, SseEvent};
-use super::{Client, ClientError, Rounds, Server, Twice, read};
+use super::{Client, ClientError, Rounds, Server, Twice, in_time, read};
 
 /// Behind which event a stream goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -135,12 +135,12 @@ impl Subscription<'_> {
             }
             request.header(ACCEPT, "text/event-stream").query(&self.query)
         });
-        match asked.await {
+        match in_time(asked).await {
             Ok(response) if response.status().is_success() => {
                 self.stream = Some(Stream { server, response, parser: Parser::default() });
                 Ok(())
             }
-            Ok(response) => match read(server, response).await {
+            Ok(response) => match in_time(read(server, response)).await {
                 Ok(_) => unreachable!("the status is no success"),
                 Err(error) => self.lose(Some(error)).await,
             },

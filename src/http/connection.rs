@@ -41,9 +41,9 @@ const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// How often an HTTP/2 client is asked whether it is there, and how long its answer may take.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// Serves a connection, of which the first bytes were read, until its client asks for a stream, which has the rest of the connection for itself; or until the
-/// client is done, it breaks a limit, or the server stops. After `stop` the requests in flight are still answered; at
-/// `abort` nothing more is.
+/// Serves a connection, of which the first bytes were read, until its client asks for a stream, which has the rest of the
+/// connection for itself; or until the client is done, it breaks a limit, or the server stops. After `stop` the requests in
+/// flight are still answered; at `abort` nothing more is.
 ///
 /// # Errors
 /// The connection was closed.

@@ -284,8 +284,9 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// The next blocks. `None`: the node has no more, or the server stops, or there was enough history for one request. Whatever ends the stream, it ends between two
-    /// events: they come whole from the node. If the future is dropped, the events are too.
+    /// The next blocks. `None`: the node has no more, or the server stops, or there was enough history for one request.
+    /// Whatever ends the stream, it ends between two events: they come whole from the node. If the future is dropped, the
+    /// events are too.
     pub(super) async fn next(&mut self) -> Option<Chunk> {
         if let Some(preamble) = self.preamble.take() {
             return Some(preamble);

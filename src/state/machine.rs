@@ -65,8 +65,8 @@ impl Machine {
         self.time
     }
 
-    /// When an entry might evict messages, or forget keys, tickets or revocations for their age: from then on a leader without publishes should
-    /// propose a [`super::Command::Tick`]. It may come too early, never too late, but for keys of idle topics after the
+    /// When an entry might evict messages, or forget keys, tickets or revocations for their age: from then on a leader
+    /// without publishes should propose a [`super::Command::Tick`]. It may come too early, never too late, but for keys of idle topics after the
     /// window was shortened. Not later than [`Self::time`] if one entry was not enough for what was due.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {

@@ -8,8 +8,8 @@
 //! # What is kept where
 //!
 //! All of it is in memory but for the payloads of older messages. Every topic has an index of the messages it retains
-//! (position, time, size, checksum: 24 bytes each), so that evicting is exact and needs no I/O. Payloads live in *generations*: the
-//! current one takes what is published now; [`Machine::begin_checkpoint`] freezes it, its owner writes the rows of the
+//! (position, time, size, checksum: 24 bytes each), so that evicting is exact and needs no I/O. Payloads live in
+//! *generations*: the current one takes what is published now; [`Machine::begin_checkpoint`] freezes it, its owner writes the rows of the
 //! [`Checkpoint`] to a store without holding up `apply`, and [`Machine::end_checkpoint`] forgets the frozen payloads.
 //! From then on a [`Slot`] says under which row the store has them. A message that left retention before the freeze is
 //! never written at all.

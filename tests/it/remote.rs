@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -32,6 +33,20 @@ async fn fed(mut command: Command, input: &'static str) -> (Option<i32>, String)
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     let output = spawn_blocking(|| child.wait_with_output()).await.expect("no panic").expect("it ends");
     (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_is_passed_over() {
+    let cluster = Cluster::of(1).await;
+    cluster.client.make(cluster.url(0), "a").await;
+    // The kernel takes connections for it, and nobody reads them.
+    let still = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let servers = format!("http://{},{}", still.local_addr().expect("an address"), cluster.url(0));
+    let (written, read) = tokio::join!(
+        run(repl(&servers, &["pub", "a", "1"])),
+        run(repl(&servers, &["sub", "a", "--from", "earliest", "-n", "1", "--format", "{value}"])),
+    );
+    assert_eq!((written.0, read), (Some(0), (Some(0), "1\n".to_owned())));
 }
 
 #[test]
