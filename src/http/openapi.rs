@@ -73,7 +73,8 @@ const TOPIC: &[Code] = &[Code::InvalidTopicName, Code::TopicNotFound];
 /// The problems of an operation besides [`ANYWHERE`]'s. `None`: there is no such operation.
 fn problems(operation: &str) -> Option<Vec<Code>> {
     Some(match operation {
-        "listTopics" | "listNodes" => vec![Code::InvalidQuery],
+        "listTopics" => vec![Code::InvalidQuery, Code::InvalidTopicName],
+        "listNodes" => vec![Code::InvalidQuery],
         "createTopic" => [BODY, WRITE, CREATION, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
         "getTopic" | "getOccupancy" => TOPIC.to_vec(),
         "changeTopic" => [TOPIC, BODY, WRITE].concat(),

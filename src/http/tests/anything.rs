@@ -5,6 +5,7 @@ use axum::http::{HeaderName, HeaderValue, Uri};
 use proptest::prelude::*;
 
 use super::*;
+use crate::http::routes;
 
 /// One node for all cases of a test: what earlier ones left behind makes later ones meet more.
 fn check(cases: impl Strategy<Value = Request<Body>>) {
@@ -27,22 +28,19 @@ fn part() -> impl Strategy<Value = String> {
     prop_oneof!["t", "[a-z:.*%+&=/-]{0,12}", "(%[0-9a-fA-F]{2}){0,6}", "00000000-[0-9]{1,21}", "[0-9]{1,20}[a-z]{0,3}"]
 }
 
+/// That of a route, or any.
 fn path() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("/topics".to_owned()),
-        Just("/sse".to_owned()),
-        Just("/tickets".to_owned()),
-        Just("/revocations".to_owned()),
-        part().prop_map(|topic| format!("/topics/{topic}")),
-        part().prop_map(|topic| format!("/topics/{topic}/messages")),
-        part().prop_map(|topic| format!("/topics/{topic}/sse")),
-        part().prop_map(|path| format!("/{path}")),
-    ]
+    let routes: Vec<_> = routes().map(|(path, _)| path).into();
+    let filled = (proptest::sample::select(routes), part())
+        .prop_map(|(route, part)| route.replace("{topic}", &part).replace("{user}", &part));
+    prop_oneof![16 => filled, 1 => part().prop_map(|path| format!("/{path}"))]
 }
 
 fn query() -> impl Strategy<Value = String> {
-    let names =
-        ["topic", "match", "after", "before", "tail", "limit", "reverse", "format", "prefix", "ticket", "x", ""];
+    let names = [
+        "topic", "match", "after", "before", "tail", "limit", "format", "prefix", "for", "as", "user", "presence",
+        "ticket", "x", "",
+    ];
     let pair = (proptest::sample::select(names.to_vec()), part()).prop_map(|(name, value)| format!("{name}={value}"));
     proptest::collection::vec(pair, 0..4).prop_map(|pairs| pairs.join("&"))
 }
