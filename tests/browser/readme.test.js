@@ -1,33 +1,74 @@
 import assert from 'node:assert/strict'
-import {existsSync, readFileSync} from 'node:fs'
+import {execFileSync} from 'node:child_process'
 import test from 'node:test'
+import {delimiter, dirname} from 'node:path'
 
 import {Broker, freePorts, PROGRAM} from './support/broker.js'
+import {Document, replaced} from './support/document.js'
 import {browse, openPage, skip} from './support/page.js'
 import {Shell} from './support/shell.js'
 import {until} from './support/until.js'
 
 const ROOT = new URL('../../', import.meta.url)
-const README = readFileSync(new URL('README.md', ROOT), 'utf8')
+
+const README = new Document('README.md')
+const CLIENT = new Document('clients/ts/README.md')
+const OPERATIONS = new Document('docs/operations.md')
+const PRESENCE = new Document('docs/presence.md')
+
+const TOUR = README.take('A tour of 60 seconds', 'sh', 'subscribe', 'create', 'repeat', 'batch', 'program')
+const PAGE = README.take('A tour of 60 seconds', 'js', 'lines')
+const THREE = README.take('Three nodes on one machine', 'sh', 'start', 'look', 'subscribe', 'kill', 'again')
+const OPERATE = README.take('Operate', 'sh', 'orders')
+const GUARDED = README.take('Who may do what', 'sh', 'start')
+const TOKEN = README.take('Who may do what', 'json', 'claims')
+const SYMPTOMS = OPERATIONS.take('', 'sh', 'look')
+const WHO = PRESENCE.take('', 'sh', 'commands')
+const LIVE = CLIENT.take('Five minutes to a live page', 'sh', 'start', 'project', 'publish')
+
+/** What is tested elsewhere, or isn't run: the page, the section unless all are meant, the language, and where or why. */
+const ELSEWHERE = [
+  ['README.md', '', 'sh', 'builds for minutes, and runs these tests'],
+  ['README.md', 'Behind a reverse proxy', 'nginx', 'proxies.test.js'],
+  ['README.md', 'Behind a reverse proxy', 'haproxy', 'proxies.test.js'],
+  ['README.md', 'Behind a reverse proxy', 'caddyfile', 'proxies.test.js'],
+  ['clients/ts/README.md', '', 'sh', 'installs from a registry; clients/ts/tests/package.test.ts installs what would be there'],
+  ['clients/ts/README.md', undefined, 'ts', 'clients/ts/tests/package.test.ts'],
+  ['clients/ts/README.md', undefined, 'tsx', 'clients/ts/tests/package.test.ts'],
+  ['docs/performance.md', '', 'sh', 'measures for minutes'],
+  ['examples/balance/README.md', '', 'sh', 'balance.test.js'],
+  ['examples/chat/README.md', '', 'sh', 'chat.test.js'],
+  ['examples/eventsource/README.md', '', 'sh', 'serves a folder; below, the page is served'],
+  ['examples/nginx/README.md', '', 'sh', 'proxies.test.js, with nodes of its own'],
+]
+
+/** A shell that finds the program, and a node at its default ports. */
+function shell(t, env = {}) {
+  return new Shell(t, {PATH: dirname(PROGRAM) + delimiter + process.env.PATH, ...env})
+}
 
 test('the commands of the tour do what the README says', async (t) => {
   const node = await Broker.start(t)
-  const [subscribe, create, repeat, batch] = blocks('A tour of 60 seconds', 'sh', {7375: node.port})
-  const subscriber = new Shell(t)
-  subscriber.start(subscribe)
+  const here = (commands) => replaced(commands, {7375: node.port, 'target/release/': ''})
+  const subscriber = shell(t)
+  subscriber.start(here(TOUR.subscribe))
   await until('a stream', () => subscriber.output.includes('repl.ready'))
 
-  const shell = new Shell(t)
-  const created = await shell.run(create)
+  const terminal = shell(t, {REPL_SERVER: node.url})
+  const created = await terminal.run(here(TOUR.create))
   await until('the message', () => subscriber.output.includes('"value":{"text":"world"}'))
   assert.match(created, /"value":\{"text":"world"\}/)
 
-  const ids = [...(await shell.run(repeat)).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id)
+  const ids = [...(await terminal.run(here(TOUR.repeat))).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id)
   assert.equal(ids.length, 2)
   assert.equal(ids[0], ids[1])
 
-  assert.match(await shell.run(batch), /"value":2,.*"value":1,/s)
+  assert.match(await terminal.run(here(TOUR.batch)), /"value":2,.*"value":1,/s)
   assert.equal((await node.get('/topics/hello')).messages, 4)
+
+  const told = await terminal.run(here(TOUR.program))
+  assert.match(told, /hello.*from the command line.*100/s)
+  assert.equal((await node.get('/topics/hello')).messages, 4 + 1 + 100)
 })
 
 test('the lines for the browser do what the README says', {skip}, async (t) => {
@@ -36,8 +77,7 @@ test('the lines for the browser do what the README says', {skip}, async (t) => {
   const page = await browse(t, `${node.url}/livez`)
   const said = []
   page.on('console', (message) => said.push(message.text()))
-  const [lines] = blocks('A tour of 60 seconds', 'js')
-  await page.evaluate(`(async () => {${lines}})()`)
+  await page.evaluate(`(async () => {${PAGE.lines}})()`)
   await until('the message', () => said.some((text) => text.endsWith('from a browser')))
   assert.ok(said.includes('up to date'))
   await node.kill()
@@ -49,27 +89,71 @@ test('the lines for the browser do what the README says', {skip}, async (t) => {
 
 test('the commands for three nodes do what the README says', async (t) => {
   const ports = [await freePorts(), await freePorts(), await freePorts()]
-  const replace = {7375: ports[0], 7376: ports[0] + 1, 7385: ports[1], 7395: ports[2], 'target/release/repl': PROGRAM}
-  const [start, look, subscribe, kill, again] = blocks('Three nodes on one machine', 'sh', replace)
+  const numbers = {7375: ports[0], 7376: ports[0] + 1, 7385: ports[1], 7395: ports[2]}
+  const here = (commands) => replaced(commands, {...numbers, 'target/release/repl': PROGRAM})
   // The first node listens where it does by default.
-  const shell = new Shell(t, {REPL_LISTEN: `127.0.0.1:${ports[0]}`})
-  await shell.run(start)
+  const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${ports[0]}`})
+  await terminal.run(here(THREE.start))
   const roles = async () => {
     const answer = await fetch(`http://127.0.0.1:${ports[2]}/cluster`).catch(() => undefined)
     return answer?.ok && (await answer.json()).nodes.map(({role}) => role).sort().join()
   }
   await until('three voters', async () => (await roles()) === 'follower,follower,leader')
-  await shell.run(look)
-  const subscriber = new Shell(t)
-  subscriber.start(subscribe)
+  await terminal.run(here(THREE.look))
+  const subscriber = shell(t)
+  subscriber.start(here(THREE.subscribe))
   await until('a stream', () => subscriber.output.includes('repl.ready'))
 
-  await shell.run(kill)
+  await terminal.run(here(THREE.kill))
   await until('both messages', () => /"value":"before".*"value":"after"/s.test(subscriber.output))
-  assert.match(await shell.run(again), /"value":"before".*"value":"after"/s)
+  assert.match(await terminal.run(here(THREE.again)), /"value":"before".*"value":"after"/s)
 
-  const [operate] = blocks('Operate', 'sh', replace)
-  assert.match(await shell.run(operate), /3 of 3 voters are up.*node \d leads/s)
+  assert.match(await terminal.run(here(OPERATE.orders)), /3 of 3 voters are up.*node \d leads/s)
+})
+
+test('the commands for tokens do what the README says', async (t) => {
+  const port = await freePorts()
+  const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
+  terminal.start(replaced(GUARDED.start, {7375: port, 'target/release/': ''}))
+  await until('a stream', () => terminal.output.includes('repl.ready'))
+
+  const [, claims] = /^ey[^.]+\.([^.]+)\./m.exec(await terminal.run('echo "$TOKEN"'))
+  const {sub, repl} = JSON.parse(Buffer.from(claims, 'base64url'))
+  const shown = JSON.parse(TOKEN.claims)
+  assert.deepEqual({sub, repl: {manage: [], admin: false, ...repl}}, {sub: shown.sub, repl: shown.repl})
+  assert.equal((await fetch(`http://127.0.0.1:${port}/sse?topic=inbox:ada`)).status, 401)
+})
+
+test('the commands for presence do what its page says', async (t) => {
+  const node = await Broker.start(t)
+  const [create, read, members, watch] = replaced(WHO.commands, {7375: node.port}).trim().split('\n')
+  const terminal = shell(t)
+  await terminal.run(create)
+  await terminal.run(read)
+  const [, shown] = members.split('# ')
+  const form = (text) => text.replace(/"since":"[^"]*"/, '"since":"…"').trim()
+  await until('a member', async () => form(await terminal.run(members)) === shown)
+  const watcher = shell(t)
+  watcher.start(watch)
+  await until('who is there', () => /event: repl.presence\n.*\ndata: .*"members":\[\{"id":"ada"/.test(watcher.output))
+})
+
+test('the commands that operators look with do what their page says', async (t) => {
+  const port = await freePorts()
+  const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
+  await terminal.run('repl >log 2>&1 &')
+  await until('a node that serves', async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok)
+  // What it has to say is in a file here.
+  const here = {7375: port, '/var/lib/repl': 'repl-data', 'journalctl -u repl -n 50': 'tail -n 50 log'}
+  assert.match(await terminal.run(replaced(SYMPTOMS.look, here)), /1 of 1 voters.*ready/s)
+})
+
+test("the commands of the client's page do what it says", async (t) => {
+  const port = await freePorts()
+  const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
+  terminal.start(LIVE.start)
+  await until('a node that serves', async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok)
+  assert.match(await shell(t).run(replaced(LIVE.publish, {7375: port})), /"text":"Hello from a terminal"/)
 })
 
 test('the example page shows what is said in every window, and comes back after a restart', {skip}, async (t) => {
@@ -92,22 +176,21 @@ test('the example page shows what is said in every window, and comes back after 
   assert.deepEqual(lines, ['hello', '<b>hello</b> yourself', 'still there'])
 })
 
-test('every file and every test that README and ARCHITECTURE name is there', () => {
-  const architecture = readFileSync(new URL('ARCHITECTURE.md', ROOT), 'utf8')
-  const links = [...(README + architecture).matchAll(/\[([^\]]+)\]\(([^):]+)\)/g)]
-  assert.ok(links.length > 20)
-  for (const [, name, path] of links) {
-    const target = new URL(path, ROOT)
-    assert.ok(existsSync(target), path)
-    const [, tested] = /^`([a-z_]+)`$/.exec(name) ?? []
-    if (tested) assert.ok(readFileSync(target, 'utf8').includes(`fn ${tested}(`), `${tested} in ${path}`)
+test('every block of every page is run here or elsewhere, or it is said why not', () => {
+  const opened = [README, CLIENT, OPERATIONS, PRESENCE]
+  const paths = execFileSync('git', ['-c', 'safe.directory=*', 'ls-files', '*.md'], {cwd: ROOT, encoding: 'utf8'})
+  const others = paths.trim().split('\n').filter((path) => !opened.some((page) => page.path === path))
+  const used = new Set()
+  for (const page of [...opened, ...others.map((path) => new Document(path))]) {
+    for (const {section, language, line, text} of page.left()) {
+      const row = ELSEWHERE.find(
+        ([path, where, kind]) => path === page.path && (where ?? section) === section && kind === language,
+      )
+      assert.ok(row, `${page.path}:${line}: nobody tries this`)
+      used.add(row)
+      // What isn't run can be read, at least.
+      if (language === 'sh') execFileSync('bash', ['-n'], {input: text})
+    }
   }
+  assert.deepEqual(ELSEWHERE.filter((row) => !used.has(row)), [])
 })
-
-/** The blocks of a language in a section, with ports and paths replaced by those of this test. */
-function blocks(heading, language, replacements = {}) {
-  const section = README.split(/^## /m).find((section) => section.startsWith(`${heading}\n`))
-  const found = [...section.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'gms'))].map(([, text]) => text)
-  const from = new RegExp(Object.keys(replacements).join('|') || '$^', 'g')
-  return found.map((text) => text.replace(from, (word) => replacements[word]))
-}

@@ -20,6 +20,7 @@ mod damage;
 mod deploy;
 mod digest;
 mod disaster;
+mod documents;
 mod drain;
 #[path = "../durability/ext4.rs"]
 mod ext4;

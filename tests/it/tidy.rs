@@ -82,12 +82,12 @@ fn the_sources_are_tidy() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What is committed or about to be.
-fn tracked_files() -> Vec<String> {
+pub(crate) fn tracked_files() -> Vec<String> {
     let mut git = Command::new("git");
     // The owner of a clone made for a build need not be the user who tests it.
     git.args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
