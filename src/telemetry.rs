@@ -54,6 +54,14 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     Ok(())
 }
 
+/// Whether [`init`] would take this filter.
+///
+/// # Errors
+/// [`TelemetryError::Filter`].
+pub fn check(filter: &str) -> Result<(), TelemetryError> {
+    parse_filter(filter).map(drop)
+}
+
 /// One object a line, the fields of the event beside `timestamp`, `level`, `target` and `message`.
 fn json(
     filter: EnvFilter,

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::exit;
 use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
 
 const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
@@ -13,6 +14,7 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl recover --force-new-cluster    go on with one node where the majority is lost
        repl token <COMMAND>                make tokens and look at them
        repl pub | sub | topic              publish, follow topics, manage them
+       repl config <COMMAND>               show and check settings
        repl dev                            a cluster on this machine, to try things out";
 
 const AFTER_HELP: &str = "\
@@ -25,13 +27,7 @@ Settings:
 Signals:
   SIGINT (Ctrl-C) and SIGTERM stop the node in order: another one leads, and streams go to other nodes, if there are any.
   A second one ends it at once, which loses nothing acknowledged.
-  SIGHUP reads certificates again, as a change of their files does within seconds.
-
-Exit codes:
-  0  stopped in order
-  1  failed
-  2  the command line, a variable or the file can't be used as it is
-  3  the cluster has removed this node; starting it again comes to the same";
+  SIGHUP reads certificates again, as a change of their files does within seconds.";
 
 /// Those that every command takes.
 const COMMON: [&str; 3] = ["admin_socket", "config", "data_dir"];
@@ -42,12 +38,13 @@ pub(super) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Publish and subscribe for web applications: replicated by Raft, delivered as Server-Sent Events.")
         .override_usage(USAGE)
-        .after_help(AFTER_HELP)
+        .after_help(format!("{AFTER_HELP}\n\n{}", exit::help(&[exit::REMOVED])))
         .max_term_width(120)
         .subcommand(super::cluster::command())
         .subcommand(super::backup::command())
         .subcommand(super::recover::command())
         .subcommand(super::token::command())
+        .subcommand(super::config::command())
         .subcommand(super::dev::command())
         .subcommands(super::remote::commands())
         .disable_help_subcommand(true)
@@ -66,6 +63,11 @@ pub(super) fn flags(matches: &ArgMatches) -> impl Iterator<Item = (&'static Sett
 /// The arguments of some settings, for a command that takes them.
 pub(super) fn arguments(fields: &[&str]) -> impl Iterator<Item = Arg> {
     SETTINGS.iter().filter(|setting| fields.contains(&setting.field)).map(argument)
+}
+
+/// The arguments of all settings but those that every command takes, kept from the help, which would be that of a node.
+pub(super) fn all_hidden() -> impl Iterator<Item = Arg> {
+    SETTINGS.iter().filter(|setting| !COMMON.contains(&setting.field)).map(|setting| argument(setting).hide(true))
 }
 
 /// The settings that every command takes, kept from the help of one that has no use for them.

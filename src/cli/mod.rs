@@ -10,7 +10,10 @@ mod banner;
 mod cluster;
 mod columns;
 mod command;
+mod config;
 mod dev;
+mod exit;
+mod output;
 mod ready_file;
 mod recover;
 mod remote;
@@ -24,19 +27,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub use banner::banner;
+pub use exit::EXIT_CODES;
 
-use self::admin::AdminError;
-use crate::config::ConfigError;
-use crate::server::{Expelled, ServerError};
-
-/// What went wrong while running.
-const FAILED: u8 = 1;
-/// The cluster has removed the node. A service manager must not start it again.
-const REMOVED: u8 = 3;
-/// No node answers at its socket.
-const UNREACHABLE: u8 = 4;
-/// What was said on the command line, in the environment or in the file can't be used. As clap has it.
-const MISUSED: u8 = 2;
+use self::output::Done;
 
 /// Does what the `arguments` (the program's name first) ask for, until it is done.
 pub fn run(
@@ -48,36 +41,27 @@ pub fn run(
         // Help and version come as errors too; they go to standard output, and end well.
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { MISUSED.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { exit::MISUSED.into() } else { ExitCode::SUCCESS };
         }
     };
     let done = match matches.subcommand() {
-        Some(("cluster", matches)) => cluster::run(matches, environment),
-        Some(("backup", matches)) => backup::run(matches, environment),
-        Some(("recover", matches)) => recover::run(matches, environment),
-        Some(("token", matches)) => token::run(matches, environment),
-        Some(("dev", matches)) => dev::run(matches),
-        Some((name @ ("pub" | "sub" | "topic"), matches)) => remote::run(name, matches, environment),
-        _ => serve::serve(&matches, environment).map(|()| String::new()),
+        Some(("cluster", matches)) => cluster::run(matches, environment).map(Done::from),
+        Some(("backup", matches)) => backup::run(matches, environment).map(Done::from),
+        Some(("recover", matches)) => recover::run(matches, environment).map(Done::from),
+        Some(("token", matches)) => token::run(matches, environment).map(Done::from),
+        Some(("config", matches)) => config::run(matches, environment),
+        Some(("dev", matches)) => dev::run(matches).map(Done::from),
+        Some((name @ ("pub" | "sub" | "topic"), matches)) => remote::run(name, matches, environment).map(Done::from),
+        _ => serve::serve(&matches, environment).map(|()| String::new().into()),
     };
     match done {
-        Ok(text) => {
+        Ok(Done { text, code }) => {
             let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            code.into()
         }
         Err(error) => {
-            let misused = error.is::<ConfigError>() || matches!(error.downcast_ref(), Some(ServerError::Tls { .. }));
-            let _ = io::stderr().write_all(report::report(&error, misused).as_bytes());
-            let removed = matches!(error.downcast_ref(), Some(ServerError::Expelled(Expelled::Removed)));
-            let unreachable = matches!(error.downcast_ref(), Some(AdminError::Unreachable { .. }));
-            match remote::exit_code(&error) {
-                Some(code) => code,
-                None if removed => REMOVED,
-                None if unreachable => UNREACHABLE,
-                None if misused => MISUSED,
-                None => FAILED,
-            }
-            .into()
+            let _ = io::stderr().write_all(report::report(&error, exit::is_misuse(&error)).as_bytes());
+            exit::code(&error).into()
         }
     }
 }

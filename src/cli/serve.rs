@@ -45,11 +45,23 @@ pub(super) fn serve(
 }
 
 fn start_log(settings: &Settings, given: &Given) -> anyhow::Result<()> {
-    telemetry::init(settings.log_format, &settings.log_level).map_err(|error| match error {
+    telemetry::init(settings.log_format, &settings.log_level).map_err(|error| of_log(error, settings, given))
+}
+
+/// Whether the log could be started.
+///
+/// # Errors
+/// It can't be.
+pub(super) fn check_log(settings: &Settings, given: &Given) -> anyhow::Result<()> {
+    telemetry::check(&settings.log_level).map_err(|error| of_log(error, settings, given))
+}
+
+fn of_log(error: TelemetryError, settings: &Settings, given: &Given) -> anyhow::Error {
+    match error {
         TelemetryError::Filter => {
             let setting = SETTINGS.iter().find(|setting| setting.field == "log_level").expect("it is in the table");
             given.wrong(setting, &settings.log_level, error.to_string()).into()
         }
         TelemetryError::Installed(_) => error.into(),
-    })
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::value::Value;
-use super::{ConfigError, Fallback, Setting};
+use super::value::{self, Value};
+use super::{ConfigError, Fallback, Kind, Setting};
 
 /// Where the value of a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,16 @@ impl Given {
             (Some((_, texts)), _) => texts.clone(),
             (None, Fallback::Value(text)) => vec![text.to_owned()],
             (None, Fallback::Unset(_)) => Vec::new(),
+        }
+    }
+
+    /// The values of a setting, one each; of a list its items.
+    #[must_use]
+    pub fn values(&self, setting: &Setting) -> Vec<String> {
+        let texts = self.texts(setting);
+        match setting.kind {
+            Kind::Many(_) => value::items(&texts).map(str::to_owned).collect(),
+            Kind::Switch | Kind::One(_) => texts,
         }
     }
 

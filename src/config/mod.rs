@@ -27,6 +27,7 @@ mod secret;
 mod setting;
 mod settings;
 mod size;
+mod template;
 mod value;
 
 use std::ffi::OsString;
@@ -43,6 +44,7 @@ pub use secret::{ClusterSecret, SecretError};
 pub use setting::{Fallback, Kind, Setting};
 pub use settings::{CONFIG, SETTINGS, Settings, reachable};
 pub use size::{Size, size};
+pub use template::template;
 
 /// Valid settings, and where each came from.
 #[derive(Debug)]

@@ -168,6 +168,23 @@ fn a_wrong_value_is_refused_where_it_stands() {
 }
 
 #[test]
+fn the_template_says_what_holds_anyway() {
+    let template = template();
+    assert_eq!(settings(&template, ""), Settings::default());
+    // Without the # before them, settings that have a default are that default.
+    let has_default = |line: &&str| {
+        let name = line.split(" = ").next().unwrap_or_default();
+        let setting = SETTINGS.iter().find(|setting| format!("#{}", setting.name()) == name);
+        setting.is_some_and(|setting| {
+            matches!((setting.fallback, setting.kind), (Fallback::Value(_), _) | (_, Kind::Switch))
+        })
+    };
+    let said: Vec<&str> = template.lines().filter(has_default).map(|line| line.trim_start_matches('#')).collect();
+    assert!(said.len() > 20, "{said:?}");
+    assert_eq!(settings(&said.join("\n"), ""), Settings::default());
+}
+
+#[test]
 fn a_file_that_is_not_there_is_refused() {
     let error = load([(&CONFIG, vec!["/nowhere/repl.toml".to_owned()])], []).expect_err("no such file");
     assert_eq!(error.to_string(), "the configuration file /nowhere/repl.toml can't be read");

@@ -83,9 +83,13 @@ impl<T: Text> Value for Vec<T> {
     const KIND: Kind = Kind::Many(T::NAME);
 
     fn read(setting: &Setting, texts: &[String]) -> Result<Self, Wrong> {
-        let values = texts.iter().flat_map(|text| text.split(','));
-        values.map(|text| parse(setting, text.trim())).collect()
+        items(texts).map(|text| parse(setting, text)).collect()
     }
+}
+
+/// The items of a list, which commas may separate.
+pub(super) fn items(texts: &[String]) -> impl Iterator<Item = &str> {
+    texts.iter().flat_map(|text| text.split(',')).map(str::trim)
 }
 
 impl Value for bool {

@@ -93,6 +93,15 @@ pub async fn authority(settings: &Settings) -> Result<Option<Arc<Authority>>, Ke
     Ok(load(settings).await?.map(|(authority, _)| authority))
 }
 
+/// Reads the keys that stand in files.
+///
+/// # Errors
+/// A file can't be used.
+pub(super) fn check(settings: &Settings) -> Result<(), KeysError> {
+    let files = key_files(settings);
+    parse(&files, &read(&files)?).map(drop)
+}
+
 /// What decides about tokens, and its keys.
 ///
 /// # Errors
@@ -118,10 +127,7 @@ pub(super) async fn load(settings: &Settings) -> Result<Option<(Arc<Authority>, 
 
 impl Keys {
     async fn load(settings: &Settings) -> Result<Self, KeysError> {
-        let file = |setting, parse| move |path: &PathBuf| KeyFile { path: path.clone(), setting, parse };
-        let public = settings.token_key_file.iter().map(file("token-key-file", KeySet::parse));
-        let secret = settings.token_secret_file.iter().map(file("token-secret-file", KeySet::secret));
-        let files: Vec<_> = public.chain(secret).collect();
+        let files = key_files(settings);
         let contents = read(&files)?;
         let of_files = parse(&files, &contents)?;
         let url = settings.token_jwks_url.clone();
@@ -194,6 +200,13 @@ impl Keys {
             told = text;
         }
     }
+}
+
+fn key_files(settings: &Settings) -> Vec<KeyFile> {
+    let file = |setting, parse| move |path: &PathBuf| KeyFile { path: path.clone(), setting, parse };
+    let public = settings.token_key_file.iter().map(file("token-key-file", KeySet::parse));
+    let secret = settings.token_secret_file.iter().map(file("token-secret-file", KeySet::secret));
+    public.chain(secret).collect()
 }
 
 fn read(files: &[KeyFile]) -> Result<Vec<Vec<u8>>, KeysError> {

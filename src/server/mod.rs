@@ -259,6 +259,19 @@ pub async fn run(
     outcome
 }
 
+/// Reads what a start would read before it listens: certificates, keys, origins. Asks nobody else.
+///
+/// # Errors
+/// What [`run`] would refuse.
+pub fn check(settings: &Settings, secret: Option<&ClusterSecret>) -> Result<(), ServerError> {
+    secret.map(|secret| Secret::new(secret.as_bytes())).transpose()?;
+    client_tls(settings)?;
+    peer_tls(settings, settings.peer_listen_address())?;
+    keys::check(settings)?;
+    http_options(settings, None, settings.listen)?;
+    Ok(())
+}
+
 /// Waits, and says for what if it takes a while.
 async fn waiting_for<T>(what: &str, end: impl Future<Output = T>) -> T {
     let mut end = pin!(end);

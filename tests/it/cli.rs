@@ -19,7 +19,7 @@ use crate::golden;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program, without the environment of whoever runs the tests.
-fn repl(arguments: &[&str]) -> Command {
+pub(crate) fn repl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
     command.env_clear().args(arguments);
     command
@@ -89,9 +89,11 @@ fn help_lists_every_setting() {
     let output = repl(&["--help"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     golden::check("help.txt", &printed(output));
-    let output = repl(&["cluster", "--help"]).output().expect("it runs");
-    assert_eq!(output.status.code(), Some(0));
-    golden::check("help-cluster.txt", &printed(output));
+    for name in ["cluster", "config"] {
+        let output = repl(&[name, "--help"]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0));
+        golden::check(&format!("help-{name}.txt"), &printed(output));
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod balance;
 mod chaos;
 mod cli;
 mod cluster;
+mod config;
 mod damage;
 mod deploy;
 mod digest;

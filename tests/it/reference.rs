@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::process::Command;
 
+use repl::cli::EXIT_CODES;
 use repl::config::{CONFIG, Fallback, SETTINGS, Setting};
 use repl::http::Code;
 use reqwest::Method;
@@ -92,10 +93,18 @@ fn every_command_has_its_place_in_the_reference() {
         "token",
         "token create",
         "token verify",
+        "config",
+        "config show",
+        "config check",
+        "config defaults",
         "dev",
     ];
     let mut text =
         page("Commands", "What each says with `--help`. [Settings](settings.md) are explained on their own page.");
+    text += "\n## Exit codes\n\n| code | |\n|---|---|\n";
+    for (code, means) in EXIT_CODES {
+        let _ = writeln!(text, "| {code} | {means} |");
+    }
     for command in commands {
         let words = command.split_whitespace().chain(["--help"]);
         let output = Command::new(env!("CARGO_BIN_EXE_repl")).env_clear().args(words).output().expect("it runs");

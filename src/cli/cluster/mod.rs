@@ -15,17 +15,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::admin::{Admin, Answer, member};
-use super::command;
+use super::{command, exit};
 use crate::config;
 
 const AFTER_HELP: &str = "\
-It speaks to one node, through the socket in its data directory: --data-dir says which. Any node takes any order.
-
-Exit codes:
-  0  done
-  1  refused, or failed; the cluster is as it was unless it says otherwise
-  2  the command line, a variable or the file can't be used as it is
-  4  no node answers at the socket";
+It speaks to one node, through the socket in its data directory: --data-dir says which. Any node takes any order.";
 
 /// The grammar of `repl cluster`.
 pub(super) fn command() -> Command {
@@ -40,7 +34,7 @@ pub(super) fn command() -> Command {
         |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
     Command::new("cluster")
         .about("Look at a cluster and change it, through one of its nodes")
-        .after_help(AFTER_HELP)
+        .after_help(format!("{AFTER_HELP}\n\n{}", exit::help(&[exit::UNREACHABLE])))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("status").about("Show the nodes and how they fare").arg(output))

@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use thiserror::Error;
 use tokio::runtime::Builder;
 
-use super::{FAILED, MISUSED, UNREACHABLE, command};
+use super::{command, exit};
 use crate::client::{Client, ClientError, Options, Server};
 use crate::config;
 
@@ -25,23 +25,8 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:7375";
 const TOKEN_VARIABLE: &str = "REPL_TOKEN";
 const SERVER_VARIABLE: &str = "REPL_SERVER";
 
-/// How the commands end.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  refused, or failed
-  2  the command line, a variable or the input can't be used as it is
-  4  no server answers
-  5  there is no such topic, or none that the token gives a right to
-  6  the token is missing, not accepted, or gives no right to this
-  7  the time was up";
-
-/// There is no such topic.
-const NOT_FOUND: u8 = 5;
-/// The token gives no right to this.
-const NOT_ALLOWED: u8 = 6;
-/// The time was up.
-const TIME_UP: u8 = 7;
+/// How the commands may end besides done, failed and misused.
+const CODES: [u8; 4] = [exit::UNREACHABLE, exit::NOT_FOUND, exit::NOT_ALLOWED, exit::TIME_UP];
 
 /// What was given can't be used.
 #[derive(Debug, Error)]
@@ -60,7 +45,7 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
 
 /// Adds what all of them take.
 fn complete(command: Command) -> Command {
-    let after = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default() + EXIT_CODES;
+    let after = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default() + &exit::help(&CODES);
     let command = command.after_help(after).args(command::common_hidden());
     let argument = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help).global(true).help_heading("Server")
@@ -115,22 +100,22 @@ pub(super) fn run(
 /// With which code a failure ends. `None`: it is none of a client's.
 pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     if error.is::<Misuse>() {
-        return Some(MISUSED);
+        return Some(exit::MISUSED);
     }
     if error.is::<TimeUp>() {
-        return Some(TIME_UP);
+        return Some(exit::TIME_UP);
     }
     Some(match error.downcast_ref::<ClientError>()? {
-        ClientError::Setup(_) => MISUSED,
-        ClientError::Unanswered { .. } => UNREACHABLE,
-        ClientError::Timeout(_) => TIME_UP,
-        ClientError::Ended(_) => NOT_ALLOWED,
+        ClientError::Setup(_) => exit::MISUSED,
+        ClientError::Unanswered { .. } => exit::UNREACHABLE,
+        ClientError::Timeout(_) => exit::TIME_UP,
+        ClientError::Ended(_) => exit::NOT_ALLOWED,
         ClientError::Problem { status, .. } => match status.as_u16() {
-            401 | 403 => NOT_ALLOWED,
-            404 => NOT_FOUND,
-            _ => FAILED,
+            401 | 403 => exit::NOT_ALLOWED,
+            404 => exit::NOT_FOUND,
+            _ => exit::FAILED,
         },
-        ClientError::Garbled(_) => FAILED,
+        ClientError::Garbled(_) => exit::FAILED,
     })
 }
 

@@ -1,0 +1,42 @@
+//! What commands print on standard output: for people unless `--output json` asks for a document, one for each command,
+//! whose members keep their names and meaning.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches};
+use serde_json::Value;
+
+use super::exit;
+
+/// What a command has come to.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) text: String,
+    /// How the program ends.
+    pub(super) code: u8,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Self {
+        Self { text, code: exit::DONE }
+    }
+}
+
+/// The argument of a command that can print both.
+pub(super) fn argument() -> Arg {
+    Arg::new("output")
+        .long("output")
+        .value_name("FORMAT")
+        .help("How to print it")
+        .default_value("text")
+        .value_parser(PossibleValuesParser::new(["text", "json"]))
+}
+
+/// Whether a document was asked for.
+pub(super) fn is_json(matches: &ArgMatches) -> bool {
+    matches.get_one::<String>("output").is_some_and(|output| output == "json")
+}
+
+/// What was asked for: the document, or the text.
+pub(super) fn choose(matches: &ArgMatches, json: &Value, text: impl FnOnce() -> String) -> String {
+    if is_json(matches) { format!("{json}\n") } else { text() }
+}
