@@ -19,6 +19,7 @@ mod recover;
 mod remote;
 mod report;
 mod serve;
+mod service;
 mod signal;
 mod token;
 

@@ -7,10 +7,11 @@ use anyhow::Context;
 use clap::ArgMatches;
 use tokio::runtime::Runtime;
 
+use super::service::Service;
 use super::signal::{self, Signals};
 use super::{banner, command, ready_file};
 use crate::config::{self, Given, SETTINGS, Settings};
-use crate::server::{self, Started};
+use crate::server::{self, News};
 use crate::telemetry::{self, TelemetryError};
 
 /// Runs a node until a signal stops it.
@@ -21,6 +22,8 @@ pub(super) fn serve(
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> anyhow::Result<()> {
+    let environment: Vec<_> = environment.into_iter().collect();
+    let mut service = Service::of(&environment).context("can't reach the service manager (NOTIFY_SOCKET)")?;
     let config::Loaded { settings, given } = config::load(command::flags(matches), environment)?;
     start_log(&settings, &given)?;
     let secret = settings.cluster_secret()?;
@@ -28,16 +31,28 @@ pub(super) fn serve(
     if let Some(path) = &ready_file {
         ready_file::remove(path).with_context(|| format!("can't replace the ready file {}", path.display()))?;
     }
-    let ready = move |started: &Started| {
-        // Whoever started us may not care to read it.
-        let _ = io::stdout().write_all(banner(started).as_bytes());
-        ready_file.as_deref().map_or(Ok(()), |path| ready_file::write(path, started))
+    service.is("starting".to_owned());
+    let tell = move |news: News<'_>| match news {
+        News::Serves(started) => {
+            // Whoever started us may not care to read it.
+            let _ = io::stdout().write_all(banner(started).as_bytes());
+            ready_file.as_deref().map_or(Ok(()), |path| ready_file::write(path, started))?;
+            service.ready()
+        }
+        News::Condition(condition) => {
+            service.is(condition);
+            Ok(())
+        }
+        News::Stops => {
+            service.stops();
+            Ok(())
+        }
     };
 
     let threads = || Runtime::new().context("can't start the threads of the server");
     let (runtime, fan_out) = (threads()?, threads()?);
     let Signals { stop, reload } = signal::listen().context("can't listen for signals")?;
-    let served = runtime.block_on(server::run(settings, secret, fan_out.handle().clone(), ready, stop, reload));
+    let served = runtime.block_on(server::run(settings, secret, fan_out.handle().clone(), tell, stop, reload));
     // The server has waited for all that matters; a look-up of a host name may hang for longer than anyone's patience.
     runtime.shutdown_background();
     fan_out.shutdown_background();

@@ -25,19 +25,20 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::collector::{CertificateCollector, NodeCollector};
 pub use self::keys::{KeysError, authority};
-pub use self::started::Started;
+pub use self::started::{News, Started};
 use crate::auth::Authority;
 use crate::config::{ClusterSecret, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError, Rates, StreamPlaces};
 use crate::node::{
-    self, CheckpointOptions, Connections, Fault, Member, NewTopics, Node, NodeError, StartError, Timing,
+    self, CheckpointOptions, ClusterView, Connections, Fault, Member, NewTopics, Node, NodeError, Role, StartError,
+    Timing,
 };
 pub use crate::node::{
     Contents, DisasterError, Expelled, RefoundError, Refounded, backup_contents, force_new_cluster, restore_backup,
@@ -95,9 +96,9 @@ pub enum ServerError {
     /// The node did not start.
     #[error(transparent)]
     Node(NodeError),
-    /// Whoever was to be told that the node serves could not be told.
-    #[error("can't tell that the node serves")]
-    Ready(#[source] io::Error),
+    /// Whoever has started the node could not be told about it.
+    #[error("can't tell how the node is")]
+    Tell(#[source] io::Error),
     /// The cluster wants no more of this node.
     #[error(transparent)]
     Expelled(Expelled),
@@ -140,12 +141,15 @@ const WONDER_AFTER: Duration = Duration::from_millis(500);
 /// For everything to end after the engine has stopped: the last checkpoint, mostly.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often whoever has started the node is told how it is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Connections that wait to be accepted; the kernel allows no more than `net.core.somaxconn`. When a node dies, its
 /// subscribers come to the others all at once, and whoever finds no room tries again after 1, 3, 7 … seconds.
 const BACKLOG: u32 = u16::MAX as u32;
 
-/// Runs a node until `stop`. Calls `ready` once it serves. Looks at files that may change whenever `reload` is notified,
-/// and now and then unasked.
+/// Runs a node until `stop`. Tells `tell` what there is to know. Looks at files that may change whenever `reload` is
+/// notified, and now and then unasked.
 ///
 /// Streams run on `fan_out`, the threads of another runtime: a publish goes through half a dozen tasks, and on the same
 /// threads each of them would wait until thousands of streams have written.
@@ -156,7 +160,7 @@ pub async fn run(
     settings: Settings,
     secret: Option<ClusterSecret>,
     fan_out: Handle,
-    ready: impl FnOnce(&Started) -> io::Result<()>,
+    tell: impl FnMut(News<'_>) -> io::Result<()>,
     stop: impl Future<Output = ()>,
     reload: Arc<Notify>,
 ) -> Result<(), ServerError> {
@@ -234,7 +238,7 @@ pub async fn run(
                 let (operators, _file) = listening?;
                 tasks.spawn(http::serve_admin(operators, api, stopping.clone()));
                 let told = Told { listen, peer_listen, member, data_dir, asks_for_tokens: auth.is_some() };
-                told.serve(&node, ready, stop, &stopping).await?;
+                told.serve(&node, tell, stop, &stopping).await?;
                 waiting_for("clients to go to other nodes", node.drain()).await;
                 Ok(())
             }
@@ -420,42 +424,58 @@ struct Told {
 }
 
 impl Told {
-    /// Waits until the node serves, tells it, and waits until the node is to stop, or stops by itself.
+    /// Tells how the node is, and when it serves, until it is to stop or stops by itself.
     async fn serve(
         self,
         node: &Node,
-        ready: impl FnOnce(&Started) -> io::Result<()>,
+        mut tell: impl FnMut(News<'_>) -> io::Result<()>,
         mut stop: Pin<&mut impl Future<Output = ()>>,
         stopping: &CancellationToken,
     ) -> Result<(), ServerError> {
-        tokio::select! {
-            served = node.served() => if !served {
-                return Err(stopped_by_itself(node));
-            },
-            () = &mut stop => return Ok(()),
-            () = node.told_to_stop() => return Ok(()),
+        let (mut looks, mut serves) = (interval(LOOK_EVERY), false);
+        loop {
+            let told = tokio::select! {
+                served = node.served(), if !serves => {
+                    serves = served;
+                    if served { tell(News::Serves(&self.started(node))) } else { Ok(()) }
+                }
+                _ = looks.tick() => tell(News::Condition(condition(node))),
+                () = &mut stop => break,
+                () = node.told_to_stop() => break,
+                () = stopping.cancelled() => return Err(stopped_by_itself(node)),
+            };
+            told.map_err(ServerError::Tell)?;
         }
-        let Self { listen, peer_listen, member, data_dir, asks_for_tokens } = self;
+        tell(News::Stops).map_err(ServerError::Tell)
+    }
+
+    fn started(&self, node: &Node) -> Started {
         let view = node.cluster();
-        let started = Started {
+        Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             cluster: view.cluster.to_string(),
             node: view.node,
-            listen,
-            url: member.client,
-            peer_listen,
-            peer: member.peer,
-            data_dir,
-            asks_for_tokens,
-        };
-        ready(&started).map_err(ServerError::Ready)?;
-        tokio::select! {
-            () = stop => Ok(()),
-            () = node.told_to_stop() => Ok(()),
-            () = stopping.cancelled() => Err(stopped_by_itself(node)),
+            listen: self.listen,
+            url: self.member.client.clone(),
+            peer_listen: self.peer_listen,
+            peer: self.member.peer.clone(),
+            data_dir: self.data_dir.clone(),
+            asks_for_tokens: self.asks_for_tokens,
         }
     }
+}
+
+/// How a node is, in a line.
+fn condition(node: &Node) -> String {
+    let ClusterView { node: id, nodes, .. } = node.cluster();
+    let role = nodes.iter().find(|view| view.id == id).map_or("not yet a member", |view| match view.role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Learner => "learner",
+    });
+    let readiness = node.readiness().map_or_else(|reason| format!("not ready: {reason}"), |()| "ready".to_owned());
+    format!("node {id}, {role}, {readiness}")
 }
 
 /// Why a node has stopped that nobody told to.

@@ -1,4 +1,4 @@
-//! What a node says of itself once it serves.
+//! What whoever has started a node is told.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +6,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::domain::NodeId;
+
+/// What there is to know.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The node serves. Once.
+    Serves(&'a Started),
+    /// How it is, in a line. Once a second, changed or not: it also shows that the process goes on.
+    Condition(String),
+    /// It is about to stop.
+    Stops,
+}
 
 /// What a node says of itself once it serves: printed for people, written to the ready file for programs.
 #[derive(Clone, Debug, Serialize)]

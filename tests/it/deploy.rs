@@ -64,4 +64,11 @@ fn the_unit_is_one_that_systemd_understands() {
     // It looks at the whole system; only what it says of this unit counts.
     let ours: Vec<_> = told.lines().filter(|line| line.contains("repl.service")).collect();
     assert!(ours.is_empty(), "{ours:?}");
+
+    // Of 100, which is a service that may do everything.
+    let exposure_max = "--threshold=20";
+    let mut security = Command::new("systemd-analyze");
+    let output = security.args(["security", "--offline=true", exposure_max]).arg(&unit).output().expect("it is there");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("Overall exposure level"), "{told}");
 }

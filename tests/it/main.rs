@@ -38,6 +38,7 @@ mod presence;
 mod reference;
 mod regressions;
 mod remote;
+mod service;
 mod soak;
 mod tidy;
 mod tls;

@@ -28,6 +28,8 @@ pub(crate) struct Node {
     /// What it may have, if not as much as the tests.
     descriptors: Option<u64>,
     fsync: Option<Fsync>,
+    /// Of its environment.
+    variables: Vec<(String, String)>,
     child: Option<Child>,
     started: Option<Started>,
 }
@@ -66,6 +68,7 @@ impl Node {
             limited: false,
             descriptors: None,
             fsync: None,
+            variables: Vec::new(),
             child: None,
             started: None,
         }
@@ -101,7 +104,7 @@ impl Node {
         let mut words = namespace.chain(limit).chain(descriptors).chain([program]);
         let mut command = Command::new(words.next().expect("the program at least"));
         command.args(words);
-        command.env_clear().envs(self.fsync.iter().flat_map(Fsync::variables));
+        command.env_clear().envs(self.fsync.iter().flat_map(Fsync::variables)).envs(self.variables.iter().cloned());
         for (flag, value) in defaults {
             if !self.arguments.iter().any(|argument| argument == flag) {
                 command.arg(flag).arg(value);
@@ -274,6 +277,11 @@ impl Node {
     /// From the next start on it uses this one.
     pub(crate) fn set_fsync(&mut self, fsync: Fsync) {
         self.fsync = Some(fsync);
+    }
+
+    /// From the next start on it has this variable.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// From the next start on its disk is as if it were full, or is not any more.
