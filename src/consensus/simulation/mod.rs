@@ -53,14 +53,18 @@ const SEED: &str = "SIMULATION_SEED";
 const SECONDS: &str = "SIMULATION_SECONDS";
 const DISKS_LIE: &str = "SIMULATION_DISKS_LIE";
 
+/// Where a child process finds an empty directory. It would give one of its own the name that others with its seed choose,
+/// and draw once more if they are there.
+const DIR: &str = "SIMULATION_DIR";
+
 fn setting(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// Goes through it. Answers all that was written down.
-async fn simulate(seed: u64, seconds: u64, disks_lie: bool) -> History {
+async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> History {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut world = World::new(rng.u64(..), disks_lie);
+    let mut world = World::new(rng.u64(..), disks_lie, dir);
     world.found().await;
     let topics = ["a", "b", "c"].map(str::to_owned);
     let (record, stop) = (Record::default(), CancellationToken::new());
@@ -174,7 +178,8 @@ async fn all(world: &World, node: NodeId, topics: &[String], mark: LogIndex) -> 
 fn one_seed() {
     let Some(seed) = setting(SEED) else { return };
     fastrand::seed(seed);
-    let simulation = simulate(seed, setting(SECONDS).expect("set together"), setting(DISKS_LIE).is_some());
+    let (seconds, dir) = (setting(SECONDS).expect("set together"), env::var_os(DIR).expect("set together"));
+    let simulation = simulate(seed, seconds, setting(DISKS_LIE).is_some(), dir.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let history = runtime.expect("a runtime").block_on(simulation);
     let faults = check(&history);
@@ -204,9 +209,14 @@ struct Ran {
 /// # Errors
 /// What that process has said. A promise was broken, or something else went wrong.
 fn run(library: &Path, seed: u64, seconds: u64, disks_lie: bool) -> Result<Ran, String> {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
     let mut command = Command::new(env::current_exe().expect("this binary has a path"));
     command.args(["--exact", CHILD, "--nocapture", "--test-threads=1"]).env("LD_PRELOAD", library);
-    command.env(SEED, seed.to_string()).env(SECONDS, seconds.to_string()).env("RUST_BACKTRACE", "0");
+    command
+        .env(SEED, seed.to_string())
+        .env(SECONDS, seconds.to_string())
+        .env(DIR, dir.path())
+        .env("RUST_BACKTRACE", "0");
     if disks_lie {
         command.env(DISKS_LIE, "1");
     }

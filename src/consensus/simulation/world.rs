@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -65,14 +64,14 @@ pub(super) struct World {
     pub(super) wires: Wires,
     disks: BTreeMap<NodeId, Disk>,
     /// Where the stores are that nothing is written to.
-    dir: TempDir,
+    dir: PathBuf,
     boots: u64,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, disks_lie: bool) -> Self {
+    /// In an empty directory.
+    pub(super) fn new(seed: u64, disks_lie: bool, dir: PathBuf) -> Self {
         let disks = NODES.iter().map(|node| (*node, Disk::new(seed ^ node.get(), disks_lie))).collect();
-        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
         Self { wires: Wires::new(seed), disks, dir, boots: 0 }
     }
 
@@ -89,7 +88,7 @@ impl World {
     pub(super) async fn start(&mut self, node: NodeId) {
         self.boots += 1;
         let boot = self.boots;
-        let dir: PathBuf = self.dir.path().join(boot.to_string());
+        let dir = self.dir.join(boot.to_string());
         let store = Store::open(&dir.join("state")).expect("an empty store");
         let exports = Exports::open(dir.join("export")).expect("an empty directory");
         let (broker, feed, pacer) = Broker::new(Epoch::from_seed([7; 16]), BrokerOptions::default());
