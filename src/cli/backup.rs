@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::json;
 
 use super::admin::Admin;
-use super::command;
+use super::output::{self, Done};
+use super::{command, exit};
 use crate::config;
 use crate::server::{self, Contents};
 
@@ -26,7 +28,7 @@ pub(super) fn command() -> Command {
     };
     Command::new("backup")
         .about("Save, check and restore all that a cluster has")
-        .after_help(AFTER_HELP)
+        .after_help(format!("{AFTER_HELP}\n\n{}", exit::help(&[exit::UNREACHABLE])))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -40,6 +42,7 @@ pub(super) fn command() -> Command {
                 .about("Make an empty --data-dir that of the first node of a new cluster")
                 .arg(file("The backup")),
         )
+        .mut_subcommands(|command| command.arg(output::argument()))
 }
 
 /// Does what `matches` ask for. Answers what to print.
@@ -49,11 +52,17 @@ pub(super) fn command() -> Command {
 pub(super) fn run(
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Done> {
     let (name, matches) = matches.subcommand().context("a command is required")?;
     let settings = config::load(command::flags(matches), environment)?.settings;
     let file: &PathBuf = matches.get_one("file").context("a file is required")?;
     let admin = || Admin::new(settings.admin_socket_path());
+    let done = |Contents { entry, position, time, topics, messages }: &Contents, text| {
+        let document = json!({
+            "topics": topics, "messages": messages, "position": position.get(), "entry": entry.get(), "time": time.to_string(),
+        });
+        output::choose(matches, &document, || text).into()
+    };
     match name {
         "save" if file == Path::new("-") => {
             let mut out = io::stdout().lock();
@@ -61,22 +70,26 @@ pub(super) fn run(
                 bail!("a backup is no text: send it into a file or another program");
             }
             admin()?.download("/backup", &mut out)?;
-            Ok(String::new())
+            Ok(String::new().into())
         }
         "save" => {
             let contents = save(&admin()?, file).with_context(|| format!("{} was not written", file.display()))?;
-            Ok(format!("saved {}\n", describe(&contents)))
+            Ok(done(&contents, format!("saved {}\n", describe(&contents))))
         }
         "restore" => {
             let contents = server::restore_backup(file, &settings.data_dir)?;
-            Ok(format!(
+            let text = format!(
                 "restored {}\nStart the node as the first of a new cluster, whose other nodes join with empty data \
                  directories:\n\n  repl --data-dir {}\n",
                 describe(&contents),
                 settings.data_dir.display()
-            ))
+            );
+            Ok(done(&contents, text))
         }
-        _ => Ok(format!("whole: {}\n", describe(&server::backup_contents(file)?))),
+        _ => {
+            let contents = server::backup_contents(file)?;
+            Ok(done(&contents, format!("whole: {}\n", describe(&contents))))
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::recover::command())
         .subcommand(super::token::command())
         .subcommand(super::config::command())
+        .subcommand(super::version::command())
         .subcommand(super::dev::command())
         .subcommands(super::remote::commands())
         .disable_help_subcommand(true)

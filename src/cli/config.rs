@@ -65,11 +65,7 @@ pub(super) fn run(
     match name {
         "show" => Ok(show(matches, &loaded?.given).into()),
         _ => match loaded.and_then(|loaded| check(&loaded)) {
-            Err(error) if output::is_json(matches) => {
-                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-                let text = json!({ "valid": false, "error": error.to_string(), "causes": causes }).to_string() + "\n";
-                Ok(Done { text, code: exit::code(&error) })
-            }
+            Err(error) if output::is_json(matches) => Ok(output::no("valid", &error)),
             Err(error) => Err(error),
             Ok(()) => {
                 let text = || "a node can start with these settings\n".to_owned();
@@ -89,7 +85,7 @@ fn check(Loaded { settings, given }: &Loaded) -> anyhow::Result<()> {
 fn show(matches: &ArgMatches, given: &Given) -> String {
     // Those that are for tests are of interest once somebody has turned them.
     let is_shown = |setting: &&Setting| setting.group != Setting::HIDDEN || given.origin(setting) != Origin::Default;
-    let settings: Vec<&Setting> = [&CONFIG].into_iter().chain(SETTINGS).filter(is_shown).collect();
+    let settings: Vec<&Setting> = SETTINGS.iter().chain([&CONFIG]).filter(is_shown).collect();
     let document = || json!({ "settings": settings.iter().map(|setting| object(setting, given)).collect::<Vec<_>>() });
     let table = || {
         let row = |setting: &&Setting| {

@@ -22,6 +22,7 @@ mod serve;
 mod service;
 mod signal;
 mod token;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -46,11 +47,12 @@ pub fn run(
         }
     };
     let done = match matches.subcommand() {
-        Some(("cluster", matches)) => cluster::run(matches, environment).map(Done::from),
-        Some(("backup", matches)) => backup::run(matches, environment).map(Done::from),
-        Some(("recover", matches)) => recover::run(matches, environment).map(Done::from),
-        Some(("token", matches)) => token::run(matches, environment).map(Done::from),
+        Some(("cluster", matches)) => cluster::run(matches, environment),
+        Some(("backup", matches)) => backup::run(matches, environment),
+        Some(("recover", matches)) => recover::run(matches, environment),
+        Some(("token", matches)) => token::run(matches, environment),
         Some(("config", matches)) => config::run(matches, environment),
+        Some(("version", matches)) => Ok(version::run(matches)),
         Some(("dev", matches)) => dev::run(matches).map(Done::from),
         Some((name @ ("pub" | "sub" | "topic"), matches)) => remote::run(name, matches, environment).map(Done::from),
         _ => serve::serve(&matches, environment).map(|()| String::new().into()),

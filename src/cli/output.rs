@@ -1,9 +1,11 @@
 //! What commands print on standard output: for people unless `--output json` asks for a document, one for each command,
 //! whose members keep their names and meaning.
 
+use std::fmt::Display;
+
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::exit;
 
@@ -37,6 +39,13 @@ pub(super) fn is_json(matches: &ArgMatches) -> bool {
 }
 
 /// What was asked for: the document, or the text.
-pub(super) fn choose(matches: &ArgMatches, json: &Value, text: impl FnOnce() -> String) -> String {
-    if is_json(matches) { format!("{json}\n") } else { text() }
+pub(super) fn choose(matches: &ArgMatches, document: &impl Display, text: impl FnOnce() -> String) -> String {
+    if is_json(matches) { format!("{document}\n") } else { text() }
+}
+
+/// The document that answers a question (`valid`, `accepted`) with no, and says why.
+pub(super) fn no(question: &str, error: &anyhow::Error) -> Done {
+    let causes: Value = error.chain().skip(1).map(ToString::to_string).collect();
+    let document = json!({ question: false, "error": error.to_string(), "causes": causes });
+    Done { text: format!("{document}\n"), code: exit::code(error) }
 }

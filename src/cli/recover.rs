@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::json;
 
-use super::command;
+use super::output::{self, Done};
+use super::{command, exit};
 use crate::config;
 use crate::server::{self, Refounded};
 
@@ -18,7 +20,8 @@ nodes must not run again with what they have: if most of them did, the old clust
 pub(super) fn command() -> Command {
     Command::new("recover")
         .about("Go on with one node where the majority is lost for good")
-        .after_help(AFTER_HELP)
+        .after_help(format!("{AFTER_HELP}\n\n{}", exit::help(&[])))
+        .arg(output::argument())
         .arg_required_else_help(true)
         .arg(
             Arg::new("force")
@@ -36,17 +39,24 @@ pub(super) fn command() -> Command {
 pub(super) fn run(
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Done> {
     let settings = config::load(command::flags(matches), environment)?.settings;
     let data_dir = settings.data_dir.display();
-    Ok(match server::force_new_cluster(&settings.data_dir)? {
-        None => format!(
-            "the node is alone in its cluster, and needs no other to go on: start it\n\n  repl --data-dir {data_dir}\n"
+    let (document, text) = match server::force_new_cluster(&settings.data_dir)? {
+        None => (
+            json!({ "founded": false }),
+            format!(
+                "the node is alone in its cluster, and needs no other to go on: start it\n\n  repl --data-dir {data_dir}\n"
+            ),
         ),
-        Some(Refounded { entry, time }) => format!(
-            "The node is the only one of a new cluster. It has what came up to entry {entry} of the old one ({time}); what \
+        Some(Refounded { entry, time }) => (
+            json!({ "founded": true, "entry": entry.get(), "time": time.to_string() }),
+            format!(
+                "The node is the only one of a new cluster. It has what came up to entry {entry} of the old one ({time}); what \
              others acknowledged after that is lost. Don't start the others with what they have: let them join with \
              empty data directories.\n\n  repl --data-dir {data_dir}\n"
+            ),
         ),
-    })
+    };
+    Ok(output::choose(matches, &document, || text).into())
 }

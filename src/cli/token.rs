@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::command;
+use super::output::{self, Done};
+use super::{command, exit};
 use crate::auth::{NewToken, Principal, SigningKey};
 use crate::config;
 use crate::domain::{Bearer, JsonText, MemberData, Pattern, Timestamp};
@@ -44,7 +46,7 @@ pub(super) fn command() -> Command {
     let data = |text: &str| anyhow::Ok(MemberData::new(JsonText::parse(text)?)?);
     Command::new("token")
         .about("Make tokens and look at them")
-        .after_help(AFTER_HELP)
+        .after_help(format!("{AFTER_HELP}\n\n{}", exit::help(&[])))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -75,7 +77,8 @@ pub(super) fn command() -> Command {
             Command::new("verify")
                 .about("Tell whether a node with these settings takes a token, and what it allows")
                 .arg(Arg::new("token").value_name("TOKEN").help("The token; from standard input unless said"))
-                .args(command::arguments(&VERIFYING)),
+                .args(command::arguments(&VERIFYING))
+                .arg(output::argument()),
         )
 }
 
@@ -86,9 +89,9 @@ pub(super) fn command() -> Command {
 pub(super) fn run(
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Done> {
     match matches.subcommand().context("a command is required")? {
-        ("create", matches) => create(matches),
+        ("create", matches) => create(matches).map(Done::from),
         (_, matches) => verify(matches, environment),
     }
 }
@@ -123,7 +126,7 @@ fn create(matches: &ArgMatches) -> anyhow::Result<String> {
     Ok(token + "\n")
 }
 
-fn verify(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString, OsString)>) -> anyhow::Result<String> {
+fn verify(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString, OsString)>) -> anyhow::Result<Done> {
     let settings = config::load(command::flags(matches), environment)?.settings;
     let mut token = matches.get_one::<String>("token").cloned().unwrap_or_default();
     if token.is_empty() {
@@ -133,7 +136,30 @@ fn verify(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString,
     let authority = runtime.block_on(server::authority(&settings))?;
     let authority =
         authority.context("name what proves tokens: --token-key-file, --token-secret-file or --token-jwks-url")?;
-    Ok(describe(&*authority.verify(token.trim(), Timestamp::now())?))
+    match authority.verify(token.trim(), Timestamp::now()).map_err(anyhow::Error::from) {
+        Ok(principal) => Ok(output::choose(matches, &document(&principal), || describe(&principal)).into()),
+        Err(error) if output::is_json(matches) => Ok(output::no("accepted", &error)),
+        Err(error) => Err(error),
+    }
+}
+
+fn document(principal: &Principal) -> Value {
+    let Principal { bearer: Bearer { subject, token, issued_at, ticket: _ }, expires_at, rights, data } = principal;
+    let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::as_str).collect::<Value>();
+    let time = |time: &Option<Timestamp>| time.map(|time| time.to_string());
+    json!({
+        "accepted": true,
+        "subject": subject,
+        "id": token,
+        "issued": time(issued_at),
+        "expires": time(expires_at),
+        "publish": patterns(&rights.publish),
+        "subscribe": patterns(&rights.subscribe),
+        "manage": patterns(&rights.manage),
+        "presence": patterns(&rights.presence),
+        "data": data.as_ref().map(MemberData::as_raw),
+        "admin": rights.admin,
+    })
 }
 
 fn describe(principal: &Principal) -> String {

@@ -36,6 +36,7 @@ const ELSEWHERE = [
   ['clients/ts/README.md', undefined, 'ts', 'clients/ts/tests/package.test.ts'],
   ['clients/ts/README.md', undefined, 'tsx', 'clients/ts/tests/package.test.ts'],
   ['docs/performance.md', '', 'sh', 'measures for minutes'],
+  ['docs/reference/output.md', undefined, 'json', 'tests/it/output.rs'],
   ['examples/balance/README.md', '', 'sh', 'balance.test.js'],
   ['examples/chat/README.md', '', 'sh', 'chat.test.js'],
   ['examples/eventsource/README.md', '', 'sh', 'serves a folder; below, the page is served'],
@@ -143,9 +144,15 @@ test('the commands that operators look with do what their page says', async (t) 
   const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
   await terminal.run('repl >log 2>&1 &')
   await until('a node that serves', async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok)
+  await terminal.run('repl config defaults >repl.toml')
   // What it has to say is in a file here.
-  const here = {7375: port, '/var/lib/repl': 'repl-data', 'journalctl -u repl -n 50': 'tail -n 50 log'}
-  assert.match(await terminal.run(replaced(SYMPTOMS.look, here)), /1 of 1 voters.*ready/s)
+  const here = {
+    7375: port,
+    '/var/lib/repl': 'repl-data',
+    '/etc/repl/repl.toml': 'repl.toml',
+    'journalctl -u repl -n 50': 'tail -n 50 log',
+  }
+  assert.match(await terminal.run(replaced(SYMPTOMS.look, here)), /1 of 1 voters.*ready.*can start with these settings/s)
 })
 
 test("the commands of the client's page do what it says", async (t) => {

@@ -100,7 +100,12 @@ fn help_lists_every_setting() {
 fn version_is_that_of_the_package() {
     let output = repl(&["--version"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
-    golden::check("version.txt", &printed(output));
+    let version = printed(output);
+    golden::check("version.txt", &version);
+    let output = repl(&["version"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let text = printed(output);
+    assert!(text.starts_with(&format!("{} (", version.trim_end())) && text.contains("linux"), "{text}");
 }
 
 #[test]

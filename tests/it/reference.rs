@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, Subscriber, until};
 use crate::golden;
 
 /// A page, with what stands above all of them.
-fn page(title: &str, about: &str) -> String {
+pub(crate) fn page(title: &str, about: &str) -> String {
     format!("# {title}\n\n{about}\n\n*Written from the code by `make golden`; a test compares it.*\n")
 }
 
@@ -97,6 +97,7 @@ fn every_command_has_its_place_in_the_reference() {
         "config show",
         "config check",
         "config defaults",
+        "version",
         "dev",
     ];
     let mut text =

@@ -10,11 +10,11 @@ mod table;
 use std::ffi::OsString;
 
 use anyhow::Context;
-use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::admin::{Admin, Answer, member};
+use super::output::{self, Done};
 use super::{command, exit};
 use crate::config;
 
@@ -24,12 +24,6 @@ It speaks to one node, through the socket in its data directory: --data-dir says
 /// The grammar of `repl cluster`.
 pub(super) fn command() -> Command {
     let node = |help: &'static str| Arg::new("node").value_name("NODE").help(help).value_parser(value_parser!(u64));
-    let output = Arg::new("output")
-        .long("output")
-        .value_name("FORMAT")
-        .help("How to print it")
-        .default_value("table")
-        .value_parser(PossibleValuesParser::new(["table", "json"]));
     let switch =
         |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
     Command::new("cluster")
@@ -37,7 +31,7 @@ pub(super) fn command() -> Command {
         .after_help(format!("{AFTER_HELP}\n\n{}", exit::help(&[exit::UNREACHABLE])))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(Command::new("status").about("Show the nodes and how they fare").arg(output))
+        .subcommand(Command::new("status").about("Show the nodes and how they fare"))
         .subcommand(Command::new("verify").about("Compare what all nodes hold, at one entry of the log"))
         .subcommand(
             Command::new("add")
@@ -62,6 +56,7 @@ pub(super) fn command() -> Command {
                 .about("Send a node's clients elsewhere and stop it, as SIGTERM does")
                 .arg(node("The node's id; the node that is spoken to, unless said")),
         )
+        .mut_subcommands(|command| command.arg(output::argument()))
 }
 
 /// Does what `matches` ask for. Answers what to print.
@@ -71,34 +66,46 @@ pub(super) fn command() -> Command {
 pub(super) fn run(
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Done> {
     let (name, matches) = matches.subcommand().context("a command is required")?;
     let settings = config::load(command::flags(matches), environment)?.settings;
     let admin = Admin::new(settings.admin_socket_path())?;
     let node = || matches.try_get_one::<u64>("node").ok().flatten().copied();
     let is_set = |name: &str| matches.try_get_one::<bool>(name).ok().flatten().is_some_and(|set| *set);
     let status = || admin.get("/cluster");
-    Ok(match (name, node()) {
+    let (document, text) = match (name, node()) {
         ("add", _) => table::how_to_join(&status()?.json, is_set("learner")),
-        ("verify", _) => table::verdict(&admin.post("/cluster/verify", &json!({}))?.json)?,
+        ("verify", _) => {
+            let Answer { text, json } = admin.post("/cluster/verify", &json!({}))?;
+            let verdict = table::verdict(&json);
+            if output::is_json(matches) {
+                let code = if verdict.is_ok() { exit::DONE } else { exit::FAILED };
+                return Ok(Done { text: text + "\n", code });
+            }
+            (json, verdict?)
+        }
         ("promote", Some(node)) => {
             admin.post(&format!("/cluster/nodes/{node}/promote"), &json!({}))?;
-            format!("node {node} votes\n")
+            (json!({ "node": node }), format!("node {node} votes\n"))
         }
         ("remove", Some(node)) => {
             admin.delete(&format!("/cluster/nodes/{node}?force={}", is_set("force")))?;
-            format!("node {node} is removed; if it still runs, it stops by itself\n")
+            (json!({ "node": node }), format!("node {node} is removed; if it still runs, it stops by itself\n"))
         }
         ("transfer-leader", to) => {
             admin.post("/cluster/leader", &json!({ "to": to }))?;
-            match member(&status()?.json, "leader") {
+            let status = status()?.json;
+            let leader = member(&status, "leader");
+            let text = match leader {
                 Value::Null => "nobody leads at the moment\n".to_owned(),
                 leader => format!("node {leader} leads\n"),
-            }
+            };
+            (json!({ "leader": leader }), text)
         }
         ("rebalance", _) => {
             admin.post("/cluster/rebalance", &json!({}))?;
-            "nodes that have more than their share send streams elsewhere; see `repl cluster status`\n".to_owned()
+            let text = "nodes that have more than their share send streams elsewhere; see `repl cluster status`\n";
+            (json!({}), text.to_owned())
         }
         ("drain", node) => {
             let node = match node {
@@ -106,12 +113,12 @@ pub(super) fn run(
                 None => member(&status()?.json, "node").clone(),
             };
             admin.post(&format!("/cluster/nodes/{node}/drain"), &json!({}))?;
-            format!("node {node} sends its clients elsewhere, and stops\n")
+            (json!({ "node": node }), format!("node {node} sends its clients elsewhere, and stops\n"))
         }
         _ => {
             let Answer { text, json } = status()?;
-            let as_json = matches.get_one::<String>("output").is_some_and(|output| output == "json");
-            if as_json { text } else { table::table(&json) }
+            return Ok(output::choose(matches, &text, || table::table(&json)).into());
         }
-    })
+    };
+    Ok(output::choose(matches, &document, || text).into())
 }

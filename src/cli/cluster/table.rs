@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use anyhow::bail;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::admin::member;
-use crate::cli::columns::aligned;
+use crate::cli::columns;
 
 /// Headings, and the members of a node in `/cluster` that stand below them.
 const COLUMNS: [(&str, &str); 8] = [
@@ -22,19 +22,18 @@ const COLUMNS: [(&str, &str); 8] = [
 
 /// The nodes, a line each, and what their cluster could lose.
 pub(super) fn table(cluster: &Value) -> String {
-    let nodes = nodes(cluster);
+    format!("{}\n{}", columns::table(&rows(cluster)), summary(cluster))
+}
+
+fn rows(cluster: &Value) -> Vec<[String; COLUMNS.len()]> {
     let headings = COLUMNS.map(|(heading, _)| heading.to_owned());
-    let rows = nodes.iter().map(|node| COLUMNS.map(|(_, name)| cell(member(node, name))));
-    let rows: Vec<[String; COLUMNS.len()]> = [headings].into_iter().chain(rows).collect();
-    let mut text = aligned(&rows);
-    let _ = writeln!(
-        text,
-        "\ncluster {}, term {}: {}",
-        cell(member(cluster, "cluster")),
-        member(cluster, "term"),
-        outlook(nodes)
-    );
-    text
+    let rows = nodes(cluster).iter().map(|node| COLUMNS.map(|(_, name)| cell(member(node, name))));
+    [headings].into_iter().chain(rows).collect()
+}
+
+fn summary(cluster: &Value) -> String {
+    let (id, term) = (cell(member(cluster, "cluster")), member(cluster, "term"));
+    format!("cluster {id}, term {term}: {}\n", outlook(nodes(cluster)))
 }
 
 /// What the cluster could lose and still write.
@@ -77,21 +76,23 @@ pub(super) fn verdict(verification: &Value) -> anyhow::Result<String> {
     bail!("not all nodes could be compared at entry {entry}\n{text}")
 }
 
-/// How to start one more node of this cluster.
-pub(super) fn how_to_join(cluster: &Value, learner: bool) -> String {
+/// How to start one more node of this cluster, and what it becomes.
+pub(super) fn how_to_join(cluster: &Value, learner: bool) -> (Value, String) {
     let nodes = nodes(cluster);
     let own = nodes.iter().find(|node| member(node, "id") == member(cluster, "node"));
     let peer = own.map(|node| cell(member(node, "peerAddr"))).unwrap_or_default();
     let voters = nodes.iter().filter(|node| member(node, "role") != "learner").count();
-    let (flag, becomes) = match (learner, voters) {
-        (true, _) => (" --learner", "It reads along, until `repl cluster promote` gives it a vote."),
-        (false, ..5) => ("", "It votes once it has caught up."),
-        (false, _) => ("", "As many nodes vote as may: it reads along until one of them is removed."),
+    let becomes = match (learner, voters) {
+        (true, _) => "It reads along, until `repl cluster promote` gives it a vote.",
+        (false, ..5) => "It votes once it has caught up.",
+        (false, _) => "As many nodes vote as may: it reads along until one of them is removed.",
     };
-    format!(
+    let line = format!("repl --join {peer}{}", if learner { " --learner" } else { "" });
+    let text = format!(
         "Start the node with an empty data directory, and the others' --cluster-secret-file if they have one:\n\n  \
-         repl --join {peer}{flag}\n\n{becomes} The line starts it for good: it has no effect on a node that has joined.\n"
-    )
+         {line}\n\n{becomes} The line starts it for good: it has no effect on a node that has joined.\n"
+    );
+    (json!({ "command": line, "votes": !learner && voters < 5 }), text)
 }
 
 fn nodes(cluster: &Value) -> &[Value] {
@@ -110,8 +111,6 @@ fn cell(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn cluster(states: &[&str]) -> Value {
@@ -129,26 +128,29 @@ mod tests {
 
     #[test]
     fn a_cluster_is_a_table_and_what_it_could_lose() {
-        let text = table(&cluster(&["up", "up", "down"]));
+        let text = |states| columns::aligned(&rows(&cluster(states))) + &summary(&cluster(states));
         assert_eq!(
-            text,
+            text(&["up", "up", "down"]),
             "\
 NODE  ROLE      STATE  LAG  CONNECTIONS  VERSION  CLIENTS        PEERS
 1     leader    up     0    12           1.2.3    http://a:7375  a:7376
 2     follower  up     0    12           1.2.3    http://a:7375  a:7376
 3     follower  down   -    12           -        http://a:7375  a:7376
-
 cluster c, term 3: 2 of 3 voters are up; without one of them nothing is written
 "
         );
-        assert!(table(&cluster(&["up", "down", "down"])).contains("1 of 3 voters are up, and 2 are needed"));
-        assert!(table(&cluster(&["up", "up", "up"])).contains("writes go on without 1 of them"));
+        assert!(text(&["up", "down", "down"]).contains("1 of 3 voters are up, and 2 are needed"));
+        assert!(text(&["up", "up", "up"]).contains("writes go on without 1 of them"));
     }
 
     #[test]
     fn who_wants_to_add_a_node_is_told_how_to_start_it() {
-        assert!(how_to_join(&cluster(&["up"]), false).contains("  repl --join a:7376\n\nIt votes"));
-        assert!(how_to_join(&cluster(&["up"]), true).contains("  repl --join a:7376 --learner\n\nIt reads along"));
-        assert!(how_to_join(&cluster(&["up"; 5]), false).contains("until one of them is removed"));
+        let (document, text) = how_to_join(&cluster(&["up"]), false);
+        assert!(text.contains("  repl --join a:7376\n\nIt votes"));
+        assert_eq!(document, json!({ "command": "repl --join a:7376", "votes": true }));
+        let (_, text) = how_to_join(&cluster(&["up"]), true);
+        assert!(text.contains("  repl --join a:7376 --learner\n\nIt reads along"));
+        let (document, text) = how_to_join(&cluster(&["up"; 5]), false);
+        assert!(document["votes"] == false && text.contains("until one of them is removed"));
     }
 }

@@ -156,11 +156,6 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     config::duration(text).context("is not a time with its unit, such as 500ms, 15s, 10m or 1h")
 }
 
-/// The output that is asked for: for people, or for machines.
-fn is_json(matches: &ArgMatches) -> bool {
-    matches.get_one::<String>("output").is_some_and(|output| output == "json")
-}
-
 /// A route with a name in it.
 fn route(name: &str) -> String {
     let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);

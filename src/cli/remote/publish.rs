@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{self, Receiver};
 use uuid::Uuid;
 
-use super::{Misuse, is_json, route};
+use super::{Misuse, route};
 use crate::cli::admin::member;
+use crate::cli::output::is_json;
 use crate::client::{Client, Method, Twice, header};
 
 /// Of a batch, as servers take it.

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use tokio::time::{Instant, sleep_until};
 
 use super::TimeUp;
+use crate::cli::output::is_json;
 use crate::client::{Client, Event, Message};
 
 /// For people, and for programs that read lines.
@@ -119,7 +120,7 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
 
 async fn follow(matches: &ArgMatches, client: &Client) -> anyhow::Result<()> {
     let mut left = matches.get_one::<u64>("count").copied();
-    let is_json = super::is_json(matches);
+    let is_json = is_json(matches);
     let format = match matches.get_one::<String>("format") {
         Some(format) => format.as_str(),
         None if io::stdout().is_terminal() => ON_A_TERMINAL,

@@ -1,27 +1,20 @@
 //! `repl topic`: what topics there are, and what they are set to.
 
-use anyhow::Context;
-use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Command, value_parser};
-use serde_json::{Map, Value};
+use std::slice;
 
-use super::{is_json, route};
+use anyhow::Context;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::{Map, Value, json};
+
+use super::route;
 use crate::cli::admin::member;
-use crate::cli::columns::aligned;
+use crate::cli::{columns, output};
 use crate::client::{Client, Method, Twice};
 use crate::config::{self, Size};
 
 /// The grammar of `repl topic`.
 pub(super) fn command() -> Command {
     let name = || Arg::new("name").value_name("TOPIC").required(true).help("The topic's name");
-    let output = || {
-        Arg::new("output")
-            .long("output")
-            .value_name("FORMAT")
-            .help("How to print it")
-            .default_value("table")
-            .value_parser(PossibleValuesParser::new(["table", "json"]))
-    };
     let settings = |command: Command| {
         let bound = |name: &'static str, value: &'static str, help: &'static str| {
             Arg::new(name).long(name).value_name(value).help(help)
@@ -33,7 +26,7 @@ pub(super) fn command() -> Command {
             .arg(bound("max-bytes", "SIZE", "Keep so many bytes").value_parser(size))
             .arg(bound("max-age", "TIME", "Keep messages for so long").value_parser(super::duration))
             .arg(bound("presence", "BOOL", "Whether to know who reads it").value_parser(value_parser!(bool)))
-            .arg(output())
+            .arg(output::argument())
     };
     Command::new("topic")
         .about("List, create, change and delete topics")
@@ -43,12 +36,12 @@ pub(super) fn command() -> Command {
             Command::new("list")
                 .about("List the topics that one may do something with")
                 .arg(Arg::new("prefix").long("prefix").value_name("TEXT").help("Only those whose names begin so"))
-                .arg(output()),
+                .arg(output::argument()),
         )
         .subcommand(settings(
             Command::new("create").about("Create a topic; it may be there already, with the same settings").arg(name()),
         ))
-        .subcommand(Command::new("show").about("Show a topic").arg(name()).arg(output()))
+        .subcommand(Command::new("show").about("Show a topic").arg(name()).arg(output::argument()))
         .subcommand(settings(Command::new("set").about("Change what a topic is set to").arg(name())))
         .subcommand(Command::new("delete").about("Delete a topic with all its messages").arg(name()))
 }
@@ -77,7 +70,7 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
         }
         _ => client.send(Method::GET, &route(name()?), Twice::Same, |request| request).await?,
     };
-    Ok(if is_json(matches) { format!("{topic}\n") } else { table(&[topic]) })
+    Ok(output::choose(matches, &topic, || table(slice::from_ref(&topic))))
 }
 
 async fn list(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
@@ -96,7 +89,7 @@ async fn list(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
             break;
         }
     }
-    Ok(if is_json(matches) { topics.iter().map(|topic| format!("{topic}\n")).collect() } else { table(&topics) })
+    Ok(output::choose(matches, &json!({ "topics": topics }), || table(&topics)))
 }
 
 fn table(topics: &[Value]) -> String {
@@ -112,7 +105,7 @@ fn table(topics: &[Value]) -> String {
         let keeps = keeps.map(|(bound, unit)| format!("{bound}{unit}")).collect::<Vec<_>>().join(", ");
         [text("name"), text("messages"), text("bytes"), text("nextSeq"), text("subscribers"), keeps]
     });
-    aligned(&[headings].into_iter().chain(rows).collect::<Vec<_>>())
+    columns::table(&[headings].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
 /// The settings that were named.
