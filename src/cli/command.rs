@@ -13,7 +13,8 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl backup <COMMAND>               save, check and restore all that a cluster has
        repl recover --force-new-cluster    go on with one node where the majority is lost
        repl token <COMMAND>                make tokens and look at them
-       repl pub | sub | topic              publish, follow topics, manage them
+       repl pub | sub | topic | presence   publish, follow topics, manage them, see who is there
+       repl check                          tell a monitor whether the cluster is well
        repl config <COMMAND>               show and check settings
        repl dev                            a cluster on this machine, to try things out";
 

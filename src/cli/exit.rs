@@ -18,6 +18,9 @@ pub(super) const NOT_FOUND: u8 = 5;
 pub(super) const NOT_ALLOWED: u8 = 6;
 pub(super) const TIME_UP: u8 = 7;
 
+/// How `repl check` ends if it can't tell, and where others are [`MISUSED`].
+pub(super) const UNKNOWN: u8 = 3;
+
 /// Every code, and what it means.
 pub const EXIT_CODES: [(u8, &str); 8] = [
     (DONE, "done, or stopped in order"),

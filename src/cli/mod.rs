@@ -38,12 +38,14 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let misused = if arguments.get(1).is_some_and(|name| name == "check") { exit::UNKNOWN } else { exit::MISUSED };
     let matches = match command::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         // Help and version come as errors too; they go to standard output, and end well.
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { exit::MISUSED.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { misused.into() } else { ExitCode::SUCCESS };
         }
     };
     let done = match matches.subcommand() {
@@ -54,7 +56,9 @@ pub fn run(
         Some(("config", matches)) => config::run(matches, environment),
         Some(("version", matches)) => Ok(version::run(matches)),
         Some(("dev", matches)) => dev::run(matches).map(Done::from),
-        Some((name @ ("pub" | "sub" | "topic"), matches)) => remote::run(name, matches, environment).map(Done::from),
+        Some((name @ ("pub" | "sub" | "topic" | "presence" | "check"), matches)) => {
+            remote::run(name, matches, environment)
+        }
         _ => serve::serve(&matches, environment).map(|()| String::new().into()),
     };
     match done {

@@ -107,6 +107,15 @@ impl Client {
         }
     }
 
+    /// Asks the present server alone, once.
+    ///
+    /// # Errors
+    /// What it said, or that it said nothing in time.
+    pub async fn get_once(&self, route: &str) -> Result<Value, ClientError> {
+        let asked = async { read(self.server(), self.ask(Method::GET, route, |request| request).await?).await };
+        timeout(self.patience, in_time(asked)).await.unwrap_or(Err(ClientError::Timeout(self.patience)))
+    }
+
     /// Asks the present server, once.
     async fn ask(
         &self,

@@ -53,6 +53,8 @@ pub enum Event {
     Gap(String, Value),
     /// A topic was deleted.
     Deleted(String),
+    /// Who is there, or who came and went; all that the server says of it.
+    Presence(Value),
     /// There is no connection, for this reason; it is looked for.
     Away(Option<ClientError>),
 }
@@ -218,6 +220,7 @@ fn read_event(event: &SseEvent) -> Option<Told> {
             match kind {
                 "gap" => Event::Gap(text("reason"), data),
                 "topic" => Event::Deleted(text("topic")),
+                "presence" => Event::Presence(data),
                 "auth" => return Some(Told::End(text("reason"))),
                 "move" => {
                     let mut nodes = data.get("nodes")?.as_array()?.iter().filter_map(Value::as_str);

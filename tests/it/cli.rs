@@ -33,13 +33,13 @@ fn printed(output: Output) -> String {
 }
 
 /// A program that runs until it is told to stop, or the test ends.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let (send, lines) = mpsc::channel();
@@ -48,7 +48,7 @@ impl Running {
     }
 
     /// The lines it prints up to the one that contains `part`.
-    fn read_until(&self, part: &str) -> String {
+    pub(crate) fn read_until(&self, part: &str) -> String {
         let mut text = String::new();
         while !text.contains(part) {
             text += &self.lines.recv_timeout(PATIENCE).expect("a line within the deadline");

@@ -34,6 +34,7 @@ mod interest;
 mod lifecycle;
 mod limits;
 mod membership;
+mod monitor;
 mod output;
 mod presence;
 mod reference;

@@ -48,7 +48,7 @@ async fn every_document_has_the_members_that_the_reference_names() {
     .await;
 
     // As they are called, with what else a word stands for here, and how they end.
-    let commands: [(&str, &[&str], i32); 20] = [
+    let commands: [(&str, &[&str], i32); 24] = [
         ("version", &[], 0),
         ("config show", &["--config", &settings], 0),
         ("config check", &[], 0),
@@ -59,6 +59,10 @@ async fn every_document_has_the_members_that_the_reference_names() {
         ("topic show orders", &[], 0),
         ("topic set orders --max-messages 10", &[], 0),
         ("sub orders --from earliest --exit-at-ready", &[], 0),
+        ("topic create room --presence true", &[], 0),
+        ("presence room", &[], 0),
+        ("presence --user ada", &[], 0),
+        ("check --nodes 2", &[], 1),
         ("cluster status", &["--data-dir", &node], 0),
         ("cluster verify", &["--data-dir", &node], 0),
         ("cluster add", &["--data-dir", &node], 0),

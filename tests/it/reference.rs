@@ -76,6 +76,8 @@ fn every_command_has_its_place_in_the_reference() {
         "topic show",
         "topic set",
         "topic delete",
+        "presence",
+        "check",
         "cluster",
         "cluster status",
         "cluster verify",
@@ -106,6 +108,7 @@ fn every_command_has_its_place_in_the_reference() {
     for (code, means) in EXIT_CODES {
         let _ = writeln!(text, "| {code} | {means} |");
     }
+    text += "\n`repl check` has [codes of its own](#repl-check), as monitors expect them.\n";
     for command in commands {
         let words = command.split_whitespace().chain(["--help"]);
         let output = Command::new(env!("CARGO_BIN_EXE_repl")).env_clear().args(words).output().expect("it runs");

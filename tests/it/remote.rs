@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 use tokio::task::spawn_blocking;
 
 use crate::authority::Authority;
-use crate::cluster::{Cluster, until};
+use crate::cli::Running;
+use crate::cluster::{Cluster, Subscriber, until};
 use crate::golden;
 
 fn repl(servers: &str, words: &[&str]) -> Command {
@@ -51,7 +52,7 @@ async fn a_server_that_stands_still_is_passed_over() {
 
 #[test]
 fn the_help_of_each_command_is_kept() {
-    for name in ["pub", "sub", "topic"] {
+    for name in ["pub", "sub", "topic", "presence", "check"] {
         let output = repl("", &[name, "--help"]).output().expect("it runs");
         golden::check(&format!("help-{name}.txt"), &String::from_utf8(output.stdout).expect("UTF-8"));
     }
@@ -97,6 +98,42 @@ async fn what_one_command_publishes_another_one_reads() {
     assert_eq!(does(&["topic", "show", "a"]).await.0, Some(5));
     assert_eq!(run(repl("http://127.0.0.1:1", &["topic", "list", "--patience", "3s"])).await.0, Some(4));
     assert_eq!(run(repl("http://127.0.0.1:1", &["sub", "a"])).await.0, Some(4));
+}
+
+// Lines are waited for on a thread that streams need not wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_there_is_shown_and_followed() {
+    let cluster = Cluster::with(1, &["--presence-grace", "100ms"]).await;
+    let does = async |words: &[&str]| run(repl(cluster.url(0), words)).await;
+    assert_eq!(does(&["presence", "room"]).await.0, Some(5), "there is no such topic");
+    assert_eq!(does(&["topic", "create", "room", "--presence", "true"]).await.0, Some(0));
+    assert_eq!(does(&["presence", "room"]).await, (Some(0), "MEMBER\tSINCE\tDATA\n".to_owned()));
+
+    let reads = async |user: &str| {
+        let path = format!("/topics/room/sse?as={user}");
+        Subscriber::live(&cluster.client, cluster.url(0), &path).await
+    };
+    let _ada = reads("ada").await;
+    until("Ada is there", async || does(&["presence", "room"]).await.1.contains("\nada\t").then_some(())).await;
+    let (_, roster) = does(&["presence", "room", "--output", "json"]).await;
+    assert!(roster.contains(r#""count":1"#) && roster.contains(r#""id":"ada""#), "{roster}");
+    let (_, status) = does(&["presence", "--user", "ada"]).await;
+    assert!(status.starts_with("ada is online since ") && status.contains("\nroom\t"), "{status}");
+    assert_eq!(does(&["presence", "--user", "bob"]).await, (Some(0), "bob is away\n".to_owned()));
+    let (_, status) = does(&["presence", "--user", "bob", "--output", "json"]).await;
+    assert_eq!(status, "{\"id\":\"bob\",\"online\":false,\"topics\":[]}\n");
+
+    let follow =
+        |words: &[&str]| Running::start(&mut repl(cluster.url(0), &[&["presence", "--follow"], words].concat()));
+    let (room, user) = (follow(&["room"]), follow(&["--user", "bob"]));
+    assert!(room.read_until("\n").starts_with("present\tada\t"));
+    assert_eq!(user.read_until("bob"), "away\tbob\n");
+    let bob = reads("bob").await;
+    assert!(room.read_until("bob").starts_with("joined\tbob\t"));
+    assert!(user.read_until("bob").starts_with("online\tbob\t"));
+    drop(bob);
+    assert_eq!(room.read_until("bob"), "left\tbob\n");
+    assert_eq!(user.read_until("bob"), "away\tbob\n");
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
-//! `repl pub`, `repl sub` and `repl topic`: what a client does, by way of any server that clients reach.
+//! What a client does, by way of any server that clients reach: `repl pub`, `repl sub` and `repl topic`, and what people and
+//! monitors look at.
 
+mod check;
+mod lines;
+mod presence;
 mod publish;
 mod subscribe;
 mod topic;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +19,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use thiserror::Error;
 use tokio::runtime::Builder;
 
+use super::output::Done;
 use super::{command, exit};
 use crate::client::{Client, ClientError, Options, Server};
 use crate::config;
@@ -40,12 +46,17 @@ pub(super) struct TimeUp(String);
 
 /// The grammars of the commands.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
-    [publish::command(), subscribe::command(), topic::command()].into_iter().map(complete)
+    let codes = exit::help(&CODES);
+    let commands = [publish::command(), subscribe::command(), topic::command(), presence::command()];
+    // Those who wait for a monitor to answer don't wait for long.
+    let check = complete(check::command(), check::EXIT_CODES)
+        .mut_arg("patience", |arg| arg.default_value("10s").help("How long to wait for the answer of a server"));
+    commands.into_iter().map(move |command| complete(command, &codes)).chain([check])
 }
 
 /// Adds what all of them take.
-fn complete(command: Command) -> Command {
-    let after = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default() + &exit::help(&CODES);
+fn complete(command: Command, codes: &str) -> Command {
+    let after = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default() + codes;
     let command = command.after_help(after).args(command::common_hidden());
     let argument = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help).global(true).help_heading("Server")
@@ -84,17 +95,27 @@ pub(super) fn run(
     name: &str,
     matches: &ArgMatches,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<String> {
-    command::refuse_common(matches, &format!("repl {name}"), "it speaks to a server as any client does (--server)")?;
-    let client = Client::new(options(matches, environment)?)?;
+) -> anyhow::Result<Done> {
+    let because = "it speaks to a server as any client does (--server)";
+    let refused = command::refuse_common(matches, &format!("repl {name}"), because);
+    let options = refused.and_then(|()| options(matches, environment));
+    if name == "check" {
+        return Ok(check::run(matches, options));
+    }
+    let client = Client::new(options?)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match name {
             "pub" => publish::run(matches, &client).await,
             "sub" => subscribe::run(matches, &client).await,
+            "presence" => presence::run(matches, &client).await,
             _ => topic::run(matches, &client).await,
         }
-    })
+    });
+    match done {
+        Err(error) if lines::is_broken_pipe(&error) => Ok(String::new().into()),
+        done => done.map(Done::from),
+    }
 }
 
 /// With which code a failure ends. `None`: it is none of a client's.
@@ -156,8 +177,12 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     config::duration(text).context("is not a time with its unit, such as 500ms, 15s, 10m or 1h")
 }
 
-/// A route with a name in it.
-fn route(name: &str) -> String {
-    let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
-    format!("/topics/{name}")
+/// The route of a topic.
+fn route(topic: &str) -> String {
+    format!("/topics/{}", encoded(topic))
+}
+
+/// A name as it stands in a route.
+fn encoded(name: &str) -> impl Display {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
 }

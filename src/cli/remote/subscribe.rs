@@ -1,13 +1,14 @@
 //! `repl sub`: follows topics, through whatever becomes of connections and servers.
 
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use tokio::time::{Instant, sleep_until};
 
 use super::TimeUp;
+use super::lines::{Contact, print, tell};
 use crate::cli::output::is_json;
 use crate::client::{Client, Event, Message};
 
@@ -103,11 +104,7 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
         }
     };
     tokio::select! {
-        done = follow(matches, client) => match done {
-            // Whoever reads has seen enough.
-            Err(error) if is_broken_pipe(&error) => Ok(String::new()),
-            done => done.map(|()| String::new()),
-        },
+        done = follow(matches, client) => done.map(|()| String::new()),
         () = time_up => {
             if waits {
                 Err(TimeUp(format!("not all that was waited for has come within {:?}", timeout.unwrap_or_default())).into())
@@ -127,34 +124,25 @@ async fn follow(matches: &ArgMatches, client: &Client) -> anyhow::Result<()> {
         None => PIPED,
     };
     let mut subscription = client.subscribe(query(matches));
-    let mut away = false;
+    let mut contact = Contact::new("sub");
     loop {
-        match subscription.next().await? {
+        let event = subscription.next().await?;
+        if !matches!(event, Event::Away(_)) {
+            contact.is_there();
+        }
+        match event {
             Event::Message(message) => {
-                let line = if is_json { message.json.clone() } else { formatted(format, &message) };
-                let mut out = io::stdout().lock();
-                writeln!(out, "{line}")?;
-                out.flush()?;
+                print(&if is_json { message.json.clone() } else { formatted(format, &message) })?;
                 left = left.map(|left| left - 1);
                 if left == Some(0) {
                     return Ok(());
                 }
             }
             Event::Ready if matches.get_flag("exit-at-ready") => return Ok(()),
-            Event::Ready => {}
-            Event::Gap(reason, data) => tell(&format!("messages are missing here ({reason}): {data}")),
-            Event::Deleted(topic) => tell(&format!("topic {topic} was deleted")),
-            Event::Away(error) => {
-                if !away {
-                    let why = error.map(|error| format!(": {:#}", anyhow::Error::from(error))).unwrap_or_default();
-                    tell(&format!("away{why}; going on where it was as soon as a server can be reached"));
-                }
-                away = true;
-                continue;
-            }
-        }
-        if std::mem::take(&mut away) {
-            tell("back");
+            Event::Gap(reason, data) => tell("sub", &format!("messages are missing here ({reason}): {data}")),
+            Event::Deleted(topic) => tell("sub", &format!("topic {topic} was deleted")),
+            Event::Away(error) => contact.lost(error),
+            Event::Ready | Event::Presence(_) => {}
         }
     }
 }
@@ -198,14 +186,6 @@ fn formatted(format: &str, message: &Message) -> String {
         rest = after;
     }
     text + rest
-}
-
-fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "repl sub: {text}");
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

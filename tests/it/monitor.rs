@@ -1,0 +1,78 @@
+//! `repl check`, as a monitor runs it.
+
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::cli::repl;
+use crate::cluster::{Cluster, free_address, until};
+
+/// Code and standard output.
+async fn check(servers: &str, words: &[&str]) -> (Option<i32>, String) {
+    let mut command = repl(&[&["check", "--server", servers], words].concat());
+    let output = spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+/// Waits until a check ends with this code, and says this.
+async fn comes_to(servers: &str, words: &[&str], code: i32, says: &str) -> String {
+    let what = format!("{words:?} ends with {code} and says {says}");
+    until(&what, async || {
+        let (ended, text) = check(servers, words).await;
+        eprint!("{text}");
+        (ended == Some(code) && text.contains(says)).then_some(text)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_monitor_is_told_what_is_wrong_with_a_cluster_and_how_bad_it_is() {
+    let mut cluster = Cluster::of(3).await;
+    let all = cluster.urls().join(",");
+    let text = comes_to(&all, &["--nodes", "3"], 0, "OK: node ").await;
+    assert!(text.contains(" leads, 3 of 3 voters are up | lag=") && text.lines().count() == 1, "{text}");
+    comes_to(&all, &["--nodes", "4"], 1, "WARNING: 3 of 4 nodes are members").await;
+    // Every node is so far behind, and none more.
+    comes_to(&all, &["--lag-warning", "0"], 1, "node 3 is 0 messages behind").await;
+
+    let (leader, gone) = (cluster.leader().await, cluster.follower().await);
+    let serving = cluster.url(leader).to_owned();
+    let id = cluster.nodes[gone].started().node.to_string();
+    cluster.nodes[gone].kill();
+    comes_to(&serving, &[], 1, &format!("WARNING: no answer from node {id}")).await;
+    comes_to(&serving, &["--down-critical", "1"], 2, &format!("CRITICAL: no answer from node {id}")).await;
+    comes_to(&serving, &["--down-warning", "2"], 0, "2 of 3 voters are up").await;
+    comes_to(&all, &["--down-warning", "2"], 1, &format!("no answer from {}", cluster.url(gone))).await;
+    comes_to(cluster.url(gone), &[], 2, "CRITICAL: no answer from http").await;
+
+    let other = 3 - leader - gone;
+    cluster.nodes[other].kill();
+    comes_to(&serving, &[], 2, "nobody leads, so nothing is written").await;
+    let text = comes_to(&serving, &["--output", "json"], 2, "1 of 3 voters are up, and 2 are needed").await;
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&document["status"], &document["measured"]["votersUp"]), (&"critical".into(), &1.into()), "{text}");
+}
+
+#[tokio::test]
+async fn what_a_monitor_can_not_know_is_unknown_and_no_alarm() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let secret = cluster.path("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
+    let secret = secret.to_str().expect("UTF-8");
+    let node = cluster.add(&["--token-secret-file", secret]).await;
+    let url = cluster.nodes[node].url();
+    let (code, text) = check(url, &[]).await;
+    assert!(code == Some(3) && text.starts_with("UNKNOWN: the cluster can't be seen: "), "{text}");
+
+    let unknown: [&[&str]; 4] = [
+        &["--lag-warning", "many"],
+        &["--lag-warning", "10", "--lag-critical", "5"],
+        &["--token-file", "/nowhere/token"],
+        &["--data-dir", "here"],
+    ];
+    for words in unknown {
+        assert_eq!(check(url, words).await.0, Some(3), "{words:?}");
+    }
+    assert_eq!(check("not an address", &[]).await.0, Some(3));
+    // Nobody is there: that is known.
+    assert_eq!(check(&free_address(), &[]).await.0, Some(2));
+}
