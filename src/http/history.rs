@@ -30,8 +30,9 @@ const PAGE_MESSAGES_DEFAULT: usize = 100;
 #[expect(dead_code, reason = "a description")]
 pub(super) struct CursorText(String);
 
-/// A stored message. Only described here: [`crate::domain::Message`] writes itself, so that a message is the same bytes
-/// in a page, in a stream, and as the answer to its publisher.
+// Only described here: the one of `domain` writes itself, so that a message is the same bytes in a page, in a stream, and as
+// the answer to its publisher.
+/// A stored message.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(super) struct Message {

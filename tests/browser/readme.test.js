@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import {execFileSync} from 'node:child_process'
+import {execFileSync, spawn} from 'node:child_process'
 import test from 'node:test'
 import {delimiter, dirname} from 'node:path'
 
-import {Broker, freePorts, PROGRAM} from './support/broker.js'
+import {Broker, freePorts, PROGRAM, startCluster} from './support/broker.js'
 import {Document, replaced} from './support/document.js'
 import {browse, openPage, skip} from './support/page.js'
 import {Shell} from './support/shell.js'
@@ -15,6 +15,7 @@ const README = new Document('README.md')
 const CLIENT = new Document('clients/ts/README.md')
 const OPERATIONS = new Document('docs/operations.md')
 const PRESENCE = new Document('docs/presence.md')
+const PROTOCOL = new Document('docs/protocol.md')
 
 const TOUR = README.take('A tour of 60 seconds', 'sh', 'subscribe', 'create', 'repeat', 'batch', 'program')
 const PAGE = README.take('A tour of 60 seconds', 'js', 'lines')
@@ -24,6 +25,7 @@ const GUARDED = README.take('Who may do what', 'sh', 'start')
 const TOKEN = README.take('Who may do what', 'json', 'claims')
 const SYMPTOMS = OPERATIONS.take('', 'sh', 'look')
 const WHO = PRESENCE.take('', 'sh', 'commands')
+const READER = PROTOCOL.take('A whole client', 'js', 'program')
 const LIVE = CLIENT.take('Five minutes to a live page', 'sh', 'start', 'project', 'publish')
 
 /** What is tested elsewhere, or isn't run: the page, the section unless all are meant, the language, and where or why. */
@@ -35,8 +37,8 @@ const ELSEWHERE = [
   ['clients/ts/README.md', '', 'sh', 'installs from a registry; clients/ts/tests/package.test.ts installs what would be there'],
   ['clients/ts/README.md', undefined, 'ts', 'clients/ts/tests/package.test.ts'],
   ['clients/ts/README.md', undefined, 'tsx', 'clients/ts/tests/package.test.ts'],
-  ['docs/performance.md', '', 'sh', 'measures for minutes'],
   ['docs/reference/output.md', undefined, 'json', 'tests/it/output.rs'],
+  ['docs/performance.md', '', 'sh', 'measures for minutes'],
   ['examples/balance/README.md', '', 'sh', 'balance.test.js'],
   ['examples/chat/README.md', '', 'sh', 'chat.test.js'],
   ['examples/eventsource/README.md', '', 'sh', 'serves a folder; below, the page is served'],
@@ -139,19 +141,39 @@ test('the commands for presence do what its page says', async (t) => {
   await until('who is there', () => /event: repl.presence\n.*\ndata: .*"members":\[\{"id":"ada"/.test(watcher.output))
 })
 
+test('the client on the page of the protocol goes from node to node and misses nothing', async (t) => {
+  const nodes = await startCluster(t)
+  await nodes[0].create('hello')
+  const ports = Object.fromEntries([7375, 7385, 7395].map((port, n) => [port, nodes[n].port]))
+  const reader = spawn('node', ['--input-type=module'], {stdio: ['pipe', 'pipe', 'inherit']})
+  t.after(() => reader.kill('SIGKILL'))
+  let said = ''
+  reader.stdout.setEncoding('utf8').on('data', (text) => (said += text))
+  reader.stdin.end(replaced(READER.program, ports))
+  const expected = []
+  const publish = async (node) => {
+    const {id, value} = await node.publish('hello', {value: expected.length}, {'Idempotency-Key': `key-${expected.length}`})
+    expected.push(`${id} ${value}`)
+    await until('the message', () => said.includes(`${id} `))
+  }
+  await publish(nodes[0])
+  for (const [n, node] of nodes.entries()) {
+    await node.kill()
+    await publish(nodes[(n + 1) % nodes.length])
+    await node.run()
+  }
+  assert.deepEqual(said.trim().split('\n').filter((line) => !line.startsWith('away')), expected)
+})
+
 test('the commands that operators look with do what their page says', async (t) => {
   const port = await freePorts()
   const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
   await terminal.run('repl >log 2>&1 &')
   await until('a node that serves', async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok)
   await terminal.run('repl config defaults >repl.toml')
-  // What it has to say is in a file here.
-  const here = {
-    7375: port,
-    '/var/lib/repl': 'repl-data',
-    '/etc/repl/repl.toml': 'repl.toml',
-    'journalctl -u repl -n 50': 'tail -n 50 log',
-  }
+  // What systemd would do, where there is none.
+  await terminal.run('touch repl.toml; systemctl() { :; }; journalctl() { tail -n 50 log; }')
+  const here = {7375: port, '/var/lib/repl': 'repl-data', '/etc/repl/repl.toml': 'repl.toml'}
   assert.match(await terminal.run(replaced(SYMPTOMS.look, here)), /1 of 1 voters.*ready.*can start with these settings/s)
 })
 
@@ -184,12 +206,14 @@ test('the example page shows what is said in every window, and comes back after 
 })
 
 test('every block of every page is run here or elsewhere, or it is said why not', () => {
-  const opened = [README, CLIENT, OPERATIONS, PRESENCE]
+  const opened = [README, CLIENT, OPERATIONS, PRESENCE, PROTOCOL]
   const paths = execFileSync('git', ['-c', 'safe.directory=*', 'ls-files', '*.md'], {cwd: ROOT, encoding: 'utf8'})
   const others = paths.trim().split('\n').filter((path) => !opened.some((page) => page.path === path))
   const used = new Set()
   for (const page of [...opened, ...others.map((path) => new Document(path))]) {
     for (const {section, language, line, text} of page.left()) {
+      // So those of translations are the same.
+      if (page !== README && README.has(text)) continue
       const row = ELSEWHERE.find(
         ([path, where, kind]) => path === page.path && (where ?? section) === section && kind === language,
       )

@@ -25,6 +25,11 @@ export class Document {
     return Object.fromEntries(blocks.map(({text}, n) => [names[n], text]))
   }
 
+  /** Whether a block has exactly this text. */
+  has(text) {
+    return this.#blocks.some((block) => block.text === text)
+  }
+
   /** The blocks that nobody has taken. What is `text` is for people. */
   left() {
     return this.#blocks.filter(({taken, language}) => !taken && language !== 'text')

@@ -1,14 +1,14 @@
 //! The pages of docs/reference: written from the code, and compared with it, so that they can't be out of date.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod api;
+
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::Command;
 
 use repl::cli::EXIT_CODES;
 use repl::config::{CONFIG, Fallback, SETTINGS, Setting};
-use repl::http::Code;
 use reqwest::Method;
-use serde_json::Value;
 
 use crate::cluster::{Cluster, Subscriber, until};
 use crate::golden;
@@ -104,7 +104,7 @@ fn every_command_has_its_place_in_the_reference() {
     ];
     let mut text =
         page("Commands", "What each says with `--help`. [Settings](settings.md) are explained on their own page.");
-    text += "\n## Exit codes\n\n| code | |\n|---|---|\n";
+    text += "\n## Exit codes\n\n| code | meaning |\n|---|---|\n";
     for (code, means) in EXIT_CODES {
         let _ = writeln!(text, "| {code} | {means} |");
     }
@@ -131,11 +131,12 @@ fn without_settings(help: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_problem_and_metric_has_its_place_in_the_reference() {
+async fn every_operation_problem_and_metric_has_its_place_in_the_reference() {
     let cluster = Cluster::of(1).await;
     let (client, node) = (&cluster.client, cluster.url(0));
-    let api = client.get(node, "/openapi.json").await.json();
-    golden::check_at("docs/reference/problems.md", &problems(&api));
+    let described = client.get(node, "/openapi.json").await.json();
+    golden::check_at("docs/reference/problems.md", &api::problems(&described));
+    golden::check_at("docs/reference/http.md", &api::operations(&described));
 
     // What has labels is on the page once it has been counted.
     client.make(node, "a").await;
@@ -145,35 +146,6 @@ async fn every_problem_and_metric_has_its_place_in_the_reference() {
         answer.text.contains("repl_http_connections_closed_total").then_some(answer.text)
     });
     golden::check_at("docs/reference/metrics.md", &metrics(&text.await));
-}
-
-fn problems(api: &Value) -> String {
-    let mut text = page(
-        "Problems",
-        "What is wrong is answered as `application/problem+json` (RFC 9457). Branch on `code`, which never changes its meaning;\n\
-         `detail` says what to do in this case. 429 and some of 503 have a `Retry-After`. 503 means that nothing was done;\n\
-         504 `outcome-unknown`, that it may have been: try again with the same `Idempotency-Key`.",
-    );
-    let mut operations: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for (path, methods) in api["paths"].as_object().expect("paths") {
-        for (method, operation) in methods.as_object().expect("methods") {
-            let described = operation["responses"].to_string();
-            for code in Code::ALL {
-                if described.contains(&format!("`{}`", code.as_str())) {
-                    operations.entry(code.as_str()).or_default().insert(format!("`{} {path}`", method.to_uppercase()));
-                }
-            }
-        }
-    }
-    for code in Code::ALL {
-        let _ = write!(text, "\n## {}\n\n{}: {}.", code.as_str(), code.status().as_u16(), code.title());
-        let _ = writeln!(text, " {}", code.description().trim());
-        if let Some(operations) = operations.get(code.as_str()).filter(|operations| operations.len() < 10) {
-            let operations = operations.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            text += &format!("\n{}", wrapped(&format!("Answered by {operations}."), ""));
-        }
-    }
-    text
 }
 
 fn metrics(exposition: &str) -> String {
@@ -192,7 +164,7 @@ fn metrics(exposition: &str) -> String {
             _ => {}
         }
     }
-    text += "\n| metric | type | |\n|---|---|---|\n";
+    text += "\n| metric | type | meaning |\n|---|---|---|\n";
     for (name, help) in rows {
         let kind = kinds[name];
         let suffix = if kind == "counter" { "_total" } else { "" };
