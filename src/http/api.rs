@@ -20,7 +20,7 @@ use futures_util::future::Either;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::cors::Cors;
 
-use super::{App, Code, Problem, console, origin};
+use super::{App, Code, Problem, console, manual, origin};
 
 /// The API as a service. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,10 +30,10 @@ pub struct Api {
 }
 
 impl Api {
-    /// Every route and the console, served with what is in `app`.
+    /// Every route, the console and the manual, served with what is in `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
-        Self::with_routes(super::routes().into_iter().chain(console::routes()), app)
+        Self::with_routes(super::routes().into_iter().chain(console::routes()).chain(manual::routes()), app)
     }
 
     pub(super) fn with_routes(

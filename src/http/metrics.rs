@@ -294,6 +294,9 @@ fn route(path: &str) -> &'static str {
         [Some("console"), None, ..] => "/console",
         [Some("console"), Some("feed"), None, _] => "/console/feed",
         [Some("console"), Some(_), None, _] => "/console/{file}",
+        [Some("docs"), None, ..] => "/docs",
+        [Some("docs"), Some(_), None, _] => "/docs/{page}",
+        [Some("problems"), Some(_), None, _] => "/problems/{code}",
         _ => "none",
     }
 }
@@ -319,12 +322,13 @@ fn class(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::route;
-    use crate::http::{console, routes};
+    use crate::http::{console, manual, routes};
 
     #[test]
     fn every_route_is_counted_under_its_own_path_and_nothing_else_is() {
         let api = routes().map(|(path, _)| path);
-        for path in api.into_iter().chain([console::PAGE, console::FEED, console::FILE]) {
+        let pages = [console::PAGE, console::FEED, console::FILE, manual::HOME, manual::PAGE, manual::PROBLEM];
+        for path in api.into_iter().chain(pages) {
             assert_eq!(route(path), path);
         }
         for path in

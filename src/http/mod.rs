@@ -10,7 +10,7 @@
 //! - Bodies are types of this module. What `domain` stores may change its form without the API noticing.
 //! - [`Api`] answers requests; [`serve()`] takes them from a listener. Tests need only the first.
 //! - Whoever needs a right is asked for it in one place, by what handlers take: see `access`.
-//! - What is for people to look at, the console, is a folder of its own and no part of the API.
+//! - What is for people to look at, the console and the manual, are folders of their own and no part of the API.
 //! - Nothing here changes the cluster, but for [`serve_admin`], which has a listener of its own.
 
 mod access;
@@ -27,6 +27,7 @@ mod durations;
 mod first_head;
 mod health;
 mod history;
+mod manual;
 mod metrics;
 mod network;
 mod openapi;

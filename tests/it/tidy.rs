@@ -42,6 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("openraft", &["consensus"]),
+    ("pulldown_cmark", &["http"]),
     ("reqwest", &["server", "client"]),
     ("rustls", &["tls"]),
     ("sled", &["storage"]),

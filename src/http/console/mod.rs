@@ -46,7 +46,7 @@ const FILES: [File; 14] = [
 ];
 
 /// Of every file. Browsers ask again each time, since files change together, with the program.
-const HEADERS: [(HeaderName, &str); 4] = [
+pub(super) const HEADERS: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-cache"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),

@@ -7,6 +7,7 @@ mod console;
 mod description;
 mod fuzz;
 mod history;
+mod manual;
 mod presence;
 mod problems;
 mod publish;

@@ -1,0 +1,84 @@
+//! The manual: the README and pages of `docs/` as they were when the program was built, for people whose machine has no network.
+//!
+//! The pages are embedded as they are, and made into HTML when somebody first asks for one. What the reference says of this
+//! program was compared with it by a test, so whoever reads it here reads what this version does. Nothing runs in a page,
+//! and nothing comes from elsewhere.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::HeaderName;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, get};
+
+use super::console::HEADERS;
+use super::{App, Code, Problem};
+
+/// In the order in which a page lists them: the name in its URL, the file, and its text.
+const PAGES: [(&str, &str, &str); 14] = [
+    (INDEX, "docs/README.md", include_str!("../../../docs/README.md")),
+    ("readme", "README.md", include_str!("../../../README.md")),
+    ("guarantees", "docs/guarantees.md", include_str!("../../../docs/guarantees.md")),
+    ("http", "docs/reference/http.md", include_str!("../../../docs/reference/http.md")),
+    ("protocol", "docs/protocol.md", include_str!("../../../docs/protocol.md")),
+    ("problems", "docs/reference/problems.md", include_str!("../../../docs/reference/problems.md")),
+    ("presence", "docs/presence.md", include_str!("../../../docs/presence.md")),
+    ("commands", "docs/reference/commands.md", include_str!("../../../docs/reference/commands.md")),
+    ("output", "docs/reference/output.md", include_str!("../../../docs/reference/output.md")),
+    ("settings", "docs/reference/settings.md", include_str!("../../../docs/reference/settings.md")),
+    ("operations", "docs/operations.md", include_str!("../../../docs/operations.md")),
+    ("metrics", "docs/reference/metrics.md", include_str!("../../../docs/reference/metrics.md")),
+    ("security", "docs/security.md", include_str!("../../../docs/security.md")),
+    ("faq", "docs/faq.md", include_str!("../../../docs/faq.md")),
+];
+
+/// The page that has no name.
+const INDEX: &str = "";
+
+const STYLE: (&str, &str) = ("manual.css", include_str!("manual.css"));
+
+/// A page may load the style and the icon, and do nothing.
+const POLICY: [(HeaderName, &str); 1] = [(
+    CONTENT_SECURITY_POLICY,
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)];
+
+/// Where everything is.
+pub(super) const HOME: &str = "/docs";
+pub(super) const PAGE: &str = "/docs/{page}";
+pub(super) const PROBLEM: &str = "/problems/{code}";
+
+/// The routes of the manual.
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 4] {
+    let home = get(async || show(INDEX));
+    [
+        (HOME, home.clone()),
+        ("/docs/", home),
+        (PAGE, get(async |Path(name): Path<String>| show(&name))),
+        (PROBLEM, get(problem)),
+    ]
+}
+
+fn show(name: &str) -> Result<Response, Problem> {
+    static HTML: LazyLock<BTreeMap<&str, Bytes>> =
+        LazyLock::new(|| PAGES.iter().map(|(name, file, text)| (*name, page::html(file, text).into())).collect());
+    if name == STYLE.0 {
+        return Ok((HEADERS, [(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE.1).into_response());
+    }
+    let html =
+        HTML.get(name).ok_or_else(|| Problem::new(Code::RouteNotFound, "See /docs for the pages that there are."))?;
+    Ok((HEADERS, POLICY, [(CONTENT_TYPE, "text/html; charset=utf-8")], html.clone()).into_response())
+}
+
+/// Where a problem is explained.
+async fn problem(Path(code): Path<String>) -> Result<Redirect, Problem> {
+    let code = Code::ALL.iter().find(|known| known.as_str() == code);
+    let code =
+        code.ok_or_else(|| Problem::new(Code::RouteNotFound, "See /docs/problems for the codes that there are."))?;
+    Ok(Redirect::to(&format!("/docs/problems#{}", code.as_str())))
+}

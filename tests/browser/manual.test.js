@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import {readFileSync} from 'node:fs'
+import {createRequire} from 'node:module'
+import test from 'node:test'
+
+import {Broker} from './support/broker.js'
+import {browse, skip} from './support/page.js'
+
+test('everybody can read the manual: light on a desktop, dark on a phone', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+  const urls = []
+  const page = await browse(t, `${node.url}/livez`)
+  page.on('request', (request) => urls.push(request.url()))
+  await page.goto(`${node.url}/docs`)
+  const pages = await page.locator('header nav a').evaluateAll((links) => links.map(({href}) => href))
+  assert.ok(pages.length > 10)
+  for (const [colorScheme, width, height] of [['light', 1280, 800], ['dark', 390, 844]]) {
+    await page.emulateMedia({colorScheme})
+    await page.setViewportSize({width, height})
+    for (const url of pages) {
+      await page.goto(url)
+      await page.evaluate(axe)
+      const {violations} = await page.evaluate(() => window.axe.run())
+      assert.deepEqual(violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html)}`), [], `${url}, ${colorScheme}`)
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+      assert.ok(overflow <= 0, `${url} at ${width} is ${overflow} too wide`)
+    }
+  }
+  assert.deepEqual(urls.filter((url) => !url.startsWith(node.url)), [])
+})
+
+test('the manual is used by keyboard alone, and a problem leads into it', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  const page = await browse(t, `${node.url}/problems/no-leader`)
+  await page.getByRole('heading', {name: 'no-leader'}).waitFor()
+  assert.ok(page.url().endsWith('/docs/problems#no-leader'))
+  await page.goto(`${node.url}/docs`)
+  const focused = () => page.evaluate(() => document.activeElement.textContent)
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'Skip to content')
+  for (const name of ['Documentation', 'repl', 'What repl promises']) {
+    await page.keyboard.press('Tab')
+    assert.equal(await focused(), name)
+  }
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', {level: 1, name: 'What repl promises'}).waitFor()
+})
