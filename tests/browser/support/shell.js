@@ -14,7 +14,7 @@ export class Shell {
   #commands = 0
 
   constructor(t, env = {}) {
-    const dir = mkdtempSync(join(tmpdir(), 'repl-shell-'))
+    const dir = (this.dir = mkdtempSync(join(tmpdir(), 'repl-shell-')))
     // An answer that is a problem is a failure, and progress is not to be seen.
     writeFileSync(join(dir, '.curlrc'), 'fail-with-body\nsilent\nshow-error\n')
     this.#process = spawn('bash', ['-e'], {cwd: dir, env: {...process.env, ...env, CURL_HOME: dir}})

@@ -92,15 +92,14 @@ const PARTS: [(&str, &str); 6] = [
 /// Every operation, and every object that is sent.
 pub(super) fn operations(api: &Value) -> String {
     let everywhere = EVERYWHERE.map(problem_link).join(", ");
-    let mut text = page(
-        "The HTTP API",
-        &format!(
-            "Bodies are JSON. A node tells the same as OpenAPI 3.1, for programs: `/openapi.json`. Members with a `?` may be left out,\n\
-             or are; unknown ones are refused. What streams send is told in [the protocol](../protocol.md), who may do what in\n\
-             [the README](../../README.md#who-may-do-what).\n\n{}",
-            wrapped(&format!("Besides what stands with it, each operation may answer {everywhere}."), "").trim_end(),
-        ),
-    );
+    let about = [
+        "Bodies are JSON. The same for programs, as OpenAPI 3.1, is [openapi.json](openapi.json), and a node's own is at \
+         `/openapi.json`. Members with a `?` may be left out, or are; unknown ones are refused. What streams send is told in \
+         [the protocol](../protocol.md), who may do what in [the README](../../README.md#who-may-do-what)."
+            .to_owned(),
+        format!("Besides what stands with it, each operation may answer {everywhere}."),
+    ];
+    let mut text = page("The HTTP API", about.map(|paragraph| wrapped(&paragraph, "")).join("\n").trim_end());
     let operations = described_operations(api);
     for (tag, title) in PARTS {
         let _ = write!(text, "\n## {title}\n");

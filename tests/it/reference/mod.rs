@@ -137,6 +137,7 @@ async fn every_operation_problem_and_metric_has_its_place_in_the_reference() {
     let described = client.get(node, "/openapi.json").await.json();
     golden::check_at("docs/reference/problems.md", &api::problems(&described));
     golden::check_at("docs/reference/http.md", &api::operations(&described));
+    golden::check_at("docs/reference/openapi.json", &format!("{described:#}\n"));
 
     // What has labels is on the page once it has been counted.
     client.make(node, "a").await;
