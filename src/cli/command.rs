@@ -1,9 +1,8 @@
 //! The grammar of the command line, made from the table of settings.
 
-use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::exit;
+use super::exit::{self, Misuse};
 use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
 
 const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
@@ -15,6 +14,7 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl token <COMMAND>                make tokens and look at them
        repl pub | sub | topic | presence   publish, follow topics, manage them, see who is there
        repl check                          tell a monitor whether the cluster is well
+       repl context <COMMAND>              keep names for clusters
        repl config <COMMAND>               show and check settings
        repl dev                            a cluster on this machine, to try things out";
 
@@ -46,6 +46,8 @@ pub(super) fn command() -> Command {
         .subcommand(super::recover::command())
         .subcommand(super::token::command())
         .subcommand(super::config::command())
+        .subcommand(super::context::command())
+        .subcommand(super::completion::command())
         .subcommand(super::version::command())
         .subcommand(super::dev::command())
         .subcommands(super::remote::commands())
@@ -81,9 +83,9 @@ pub(super) fn common_hidden() -> impl Iterator<Item = Arg> {
 ///
 /// # Errors
 /// One was given.
-pub(super) fn refuse_common(matches: &ArgMatches, command: &str, because: &str) -> anyhow::Result<()> {
+pub(super) fn refuse_common(matches: &ArgMatches, command: &str, because: &str) -> Result<(), Misuse> {
     match common().find(|setting| matches.value_source(setting.field).is_some()) {
-        Some(setting) => bail!("`{command}` takes no {}: {because}", setting.flag()),
+        Some(setting) => Err(Misuse::new(format!("`{command}` takes no {}: {because}", setting.flag()))),
         None => Ok(()),
     }
 }

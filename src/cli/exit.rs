@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use thiserror::Error;
+
 use super::admin::AdminError;
 use super::remote;
 use crate::config::ConfigError;
@@ -33,6 +35,17 @@ pub const EXIT_CODES: [(u8, &str); 8] = [
     (TIME_UP, "the time was up"),
 ];
 
+/// What was given can't be used.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct Misuse(String);
+
+impl Misuse {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 /// The part of a help text that says how a command may end: with one of these, or done, failed or misused.
 pub(super) fn help(codes: &[u8]) -> String {
     let may = |code: u8| code <= MISUSED || codes.contains(&code);
@@ -51,7 +64,7 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(ServerError::Expelled(Expelled::Removed)), _) => REMOVED,
         (_, Some(AdminError::Unreachable { .. })) => UNREACHABLE,
-        _ if is_misuse(error) => MISUSED,
+        _ if is_misuse(error) || error.is::<Misuse>() => MISUSED,
         _ => FAILED,
     }
 }

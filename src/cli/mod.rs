@@ -10,7 +10,9 @@ mod banner;
 mod cluster;
 mod columns;
 mod command;
+mod completion;
 mod config;
+mod context;
 mod dev;
 mod exit;
 mod output;
@@ -54,6 +56,8 @@ pub fn run(
         Some(("recover", matches)) => recover::run(matches, environment),
         Some(("token", matches)) => token::run(matches, environment),
         Some(("config", matches)) => config::run(matches, environment),
+        Some(("context", matches)) => context::run(matches, environment),
+        Some(("completion", matches)) => Ok(completion::run(matches)),
         Some(("version", matches)) => Ok(version::run(matches)),
         Some(("dev", matches)) => dev::run(matches).map(Done::from),
         Some((name @ ("pub" | "sub" | "topic" | "presence" | "check"), matches)) => {

@@ -2,14 +2,34 @@
 
 use std::fmt::Write;
 
+use crate::client::ClientError;
+
 /// The error and its causes, a line each, and where to read on.
 pub(super) fn report(error: &anyhow::Error, misused: bool) -> String {
     let mut text = format!("error: {error}\n");
     for cause in error.chain().skip(1) {
         let _ = writeln!(text, "  because: {cause}");
     }
+    if let Some(advice) = advice(error) {
+        let _ = writeln!(text, "\n{advice}");
+    }
     if misused {
         text.push_str("\nFor the settings and how they are written, see 'repl --help'.\n");
     }
     text
+}
+
+/// What to do next, where the error itself can't know.
+fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    match error.downcast_ref::<ClientError>()? {
+        ClientError::Unanswered { .. } | ClientError::Timeout(_) => Some(
+            "Does a broker run there? --server, REPL_SERVER or a context (repl context add) say where to look; `repl dev` \
+             starts one to try.",
+        ),
+        ClientError::Problem { status, .. } if status.as_u16() == 401 => Some(
+            "A token is shown by --token-file, REPL_TOKEN or a context (repl context add); `repl token verify` tells what is \
+             wrong with one.",
+        ),
+        ClientError::Problem { .. } | ClientError::Setup(_) | ClientError::Ended(_) | ClientError::Garbled(_) => None,
+    }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use super::{CONFIG, ConfigError, SETTINGS, Setting};
 
 /// What the commands of clients read, and nodes don't.
-const OF_CLIENTS: [&str; 2] = ["REPL_SERVER", "REPL_TOKEN"];
+const OF_CLIENTS: [&str; 3] = ["REPL_CONTEXT", "REPL_SERVER", "REPL_TOKEN"];
 
 /// The settings among the variables. Every name that starts with `REPL_` has to be one, or is for clients.
 ///

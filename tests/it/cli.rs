@@ -1,7 +1,7 @@
 //! The program as its users start it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -89,7 +89,7 @@ fn help_lists_every_setting() {
     let output = repl(&["--help"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     golden::check("help.txt", &printed(output));
-    for name in ["cluster", "config"] {
+    for name in ["cluster", "completion", "config", "context"] {
         let output = repl(&[name, "--help"]).output().expect("it runs");
         assert_eq!(output.status.code(), Some(0));
         golden::check(&format!("help-{name}.txt"), &printed(output));
@@ -106,6 +106,34 @@ fn version_is_that_of_the_package() {
     assert_eq!(output.status.code(), Some(0));
     let text = printed(output);
     assert!(text.starts_with(&format!("{} (", version.trim_end())) && text.contains("linux"), "{text}");
+}
+
+#[test]
+fn shells_take_what_completes_their_lines() {
+    let script = |shell: &str| {
+        let output = repl(&["completion", shell]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0));
+        printed(output)
+    };
+    // It is found by bash, and knows commands and flags.
+    let words =
+        "source /dev/stdin; COMP_WORDS=(repl topic list --p); COMP_CWORD=3; _repl repl --p list; echo ${COMPREPLY[@]}";
+    let mut bash = Command::new("bash").args(["-c", words]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let bash = bash.as_mut().expect("bash");
+    bash.stdin.take().expect("a pipe").write_all(script("bash").as_bytes()).expect("it reads");
+    let mut completed = String::new();
+    bash.stdout.take().expect("a pipe").read_to_string(&mut completed).expect("UTF-8");
+    assert!(bash.wait().expect("it ends").success());
+    assert_eq!(completed, "--prefix --patience\n");
+    for (shell, part) in [
+        ("zsh", "#compdef repl"),
+        ("fish", "complete -c repl"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion:arg-completer[repl]"),
+    ] {
+        let script = script(shell);
+        assert!(script.contains(part) && script.contains("transfer-leader"), "{shell}");
+    }
 }
 
 #[test]

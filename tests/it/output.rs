@@ -32,15 +32,16 @@ async fn every_document_has_the_members_that_the_reference_names() {
     let node = cluster.nodes[0].data_dir().to_str().expect("UTF-8").to_owned();
     fs::write(&settings, "listen = '127.0.0.1:1'").expect("written");
     fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
-    let url = cluster.url(0).to_owned();
+    let (url, home) = (cluster.url(0).to_owned(), path("home"));
     let run = async |words: &[&str]| {
         let mut command = repl(words);
-        command.env("REPL_SERVER", &url);
+        command.env("REPL_SERVER", &url).env("XDG_CONFIG_HOME", &home);
         let output = spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
         (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
     };
     let (_, token) = run(&["token", "create", "--secret-file", &secret, "--subject", "ada", "--publish", "a"]).await;
     let token = token.trim();
+    assert_eq!(run(&["context", "add", "here", "--server", cluster.url(0)]).await.0, Some(0));
     until("the node knows its load", async || {
         let (_, status) = run(&["cluster", "status", "--output", "json", "--data-dir", &node]).await;
         status.contains("\"cpu\"").then_some(())
@@ -48,8 +49,10 @@ async fn every_document_has_the_members_that_the_reference_names() {
     .await;
 
     // As they are called, with what else a word stands for here, and how they end.
-    let commands: [(&str, &[&str], i32); 24] = [
+    let commands: [(&str, &[&str], i32); 26] = [
         ("version", &[], 0),
+        ("context list", &[], 0),
+        ("context show", &[], 0),
         ("config show", &["--config", &settings], 0),
         ("config check", &[], 0),
         ("config check --listen nowhere", &[], 2),

@@ -6,11 +6,11 @@ mod lines;
 mod presence;
 mod publish;
 mod subscribe;
+mod target;
 mod topic;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,23 +21,11 @@ use tokio::runtime::Builder;
 
 use super::output::Done;
 use super::{command, exit};
-use crate::client::{Client, ClientError, Options, Server};
+use crate::client::{Client, ClientError};
 use crate::config;
-
-/// Where a stand-alone node serves, unless it was told otherwise.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:7375";
-
-/// The token's place: on the command line every user of the machine could read it.
-const TOKEN_VARIABLE: &str = "REPL_TOKEN";
-const SERVER_VARIABLE: &str = "REPL_SERVER";
 
 /// How the commands may end besides done, failed and misused.
 const CODES: [u8; 4] = [exit::UNREACHABLE, exit::NOT_FOUND, exit::NOT_ALLOWED, exit::TIME_UP];
-
-/// What was given can't be used.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub(super) struct Misuse(String);
 
 /// The time that was set is up.
 #[derive(Debug, Error)]
@@ -58,33 +46,46 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
 fn complete(command: Command, codes: &str) -> Command {
     let after = command.get_after_help().map(|text| format!("{text}\n\n")).unwrap_or_default() + codes;
     let command = command.after_help(after).args(command::common_hidden());
-    let argument = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help).global(true).help_heading("Server")
-    };
-    command
-        .arg(
-            argument(
-                "server",
-                "URL…",
-                "Where the cluster is reached; the next one when one doesn't serve\n\
-                [env: REPL_SERVER] [default: http://127.0.0.1:7375]",
-            )
-            .action(ArgAction::Append)
-            .value_delimiter(','),
+    let global = |argument: Arg| argument.global(true).help_heading("Server");
+    let context = Arg::new("context")
+        .long("context")
+        .value_name("NAME")
+        .help("The context that says where the cluster is reached (repl context)\n[env: REPL_CONTEXT]")
+        .conflicts_with("server");
+    let patience = Arg::new("patience")
+        .long("patience")
+        .value_name("TIME")
+        .help("How long a request is repeated while no server can do it")
+        .default_value("30s")
+        .value_parser(duration);
+    command.args([server_argument(), context, token_file_argument(), ca_file_argument(), patience].map(global))
+}
+
+/// Where a cluster is.
+pub(super) fn server_argument() -> Arg {
+    Arg::new("server")
+        .long("server")
+        .value_name("URL…")
+        .help(
+            "Where the cluster is reached; the next one when one doesn't serve\n\
+             [env: REPL_SERVER] [default: the context in use, or http://127.0.0.1:7375]",
         )
-        .arg(
-            argument("token-file", "FILE", "The token to show, or else it is in the variable REPL_TOKEN")
-                .value_parser(value_parser!(PathBuf)),
-        )
-        .arg(
-            argument("ca-file", "FILE", "Certificates (PEM) of authorities that are trusted besides the system's")
-                .value_parser(value_parser!(PathBuf)),
-        )
-        .arg(
-            argument("patience", "TIME", "How long a request is repeated while no server can do it")
-                .default_value("30s")
-                .value_parser(duration),
-        )
+        .action(ArgAction::Append)
+        .value_delimiter(',')
+}
+
+/// Who asks.
+pub(super) fn token_file_argument() -> Arg {
+    file("token-file", "The token to show, or else it is in the variable REPL_TOKEN")
+}
+
+/// Whom to believe.
+pub(super) fn ca_file_argument() -> Arg {
+    file("ca-file", "Certificates (PEM) of authorities that are trusted besides the system's")
+}
+
+fn file(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("FILE").help(help).value_parser(value_parser!(PathBuf))
 }
 
 /// Does what `matches` ask of the command with this name. Answers what to print.
@@ -98,7 +99,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Done> {
     let because = "it speaks to a server as any client does (--server)";
     let refused = command::refuse_common(matches, &format!("repl {name}"), because);
-    let options = refused.and_then(|()| options(matches, environment));
+    let options = refused.map_err(Into::into).and_then(|()| target::options(matches, environment));
     if name == "check" {
         return Ok(check::run(matches, options));
     }
@@ -120,9 +121,6 @@ pub(super) fn run(
 
 /// With which code a failure ends. `None`: it is none of a client's.
 pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
-    if error.is::<Misuse>() {
-        return Some(exit::MISUSED);
-    }
     if error.is::<TimeUp>() {
         return Some(exit::TIME_UP);
     }
@@ -137,39 +135,6 @@ pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
             _ => exit::FAILED,
         },
         ClientError::Garbled(_) => exit::FAILED,
-    })
-}
-
-fn options(
-    matches: &ArgMatches,
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> anyhow::Result<Options> {
-    let (mut servers, mut token) = (None, None);
-    for (name, value) in environment {
-        let text = || value.clone().into_string().map_err(|_| Misuse(format!("{} is not UTF-8", name.display())));
-        match name.to_str() {
-            Some(SERVER_VARIABLE) => servers = Some(text()?).filter(|text| !text.is_empty()),
-            Some(TOKEN_VARIABLE) => token = Some(text()?).filter(|text| !text.is_empty()),
-            _ => {}
-        }
-    }
-    let given: Vec<String> = match matches.get_many::<String>("server") {
-        Some(given) => given.cloned().collect(),
-        None => servers.as_deref().unwrap_or(DEFAULT_SERVER).split(',').map(str::to_owned).collect(),
-    };
-    let parse = |text: &String| Server::parse(text.trim()).map_err(|error| Misuse(format!("{text:?} {error}")));
-    let read = |name: &str| {
-        let path = matches.get_one::<PathBuf>(name);
-        path.map(|path| fs::read(path).with_context(|| format!("{} can't be read", path.display()))).transpose()
-    };
-    if let Some(file) = read("token-file")? {
-        token = Some(String::from_utf8(file).map_err(|_| Misuse("--token-file holds no token".to_owned()))?);
-    }
-    Ok(Options {
-        servers: given.iter().map(parse).collect::<Result<_, _>>()?,
-        token: token.map(|token| token.trim().to_owned()),
-        authorities: read("ca-file")?.unwrap_or_default(),
-        patience: matches.get_one("patience").copied().context("it has a default")?,
     })
 }
 

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{self, Receiver};
 use uuid::Uuid;
 
-use super::{Misuse, route};
+use super::route;
 use crate::cli::admin::member;
+use crate::cli::exit::Misuse;
 use crate::cli::output::is_json;
 use crate::client::{Client, Method, Twice, header};
 
@@ -175,7 +176,8 @@ impl Template {
         }
         let mut headers = Map::new();
         for header in matches.get_many::<String>("header").unwrap_or_default() {
-            let (name, text) = header.split_once('=').ok_or_else(|| Misuse(format!("{header:?} is not NAME=TEXT")))?;
+            let (name, text) =
+                header.split_once('=').ok_or_else(|| Misuse::new(format!("{header:?} is not NAME=TEXT")))?;
             headers.insert(name.to_owned(), text.into());
         }
         if !headers.is_empty() {
@@ -192,11 +194,11 @@ impl Template {
     /// A message as it is sent.
     fn message(&self, text: &str) -> Result<String, Misuse> {
         let misuse =
-            |error: &dyn std::fmt::Display, hint: &str| Misuse(format!("what was read is no JSON: {error}{hint}"));
+            |error: &dyn std::fmt::Display, hint: &str| Misuse::new(format!("what was read is no JSON: {error}{hint}"));
         if self.reading == Reading::Messages {
             let message = serde_json::from_str(text).map_err(|error| misuse(&error, ""))?;
             let Value::Object(mut message) = message else {
-                return Err(Misuse("a line is no object of JSON".to_owned()));
+                return Err(Misuse::new("a line is no object of JSON"));
             };
             message.entry("key").or_insert_with(new_key);
             return Ok(Value::Object(message).to_string());
