@@ -1,5 +1,6 @@
 //! Addresses that others are told, or that are told to us.
 
+use std::fmt;
 use std::net::Ipv6Addr;
 
 use super::value::Text;
@@ -55,6 +56,51 @@ impl Text for PeerAddress {
     }
 }
 
+/// Whom to ask to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
+pub enum JoinTarget {
+    /// The node at this address, or the nodes at each address of this name.
+    Peer(PeerAddress),
+    /// The nodes that the SRV records of this name lead to.
+    Service(String),
+}
+
+impl JoinTarget {
+    /// Whether it can only be on the machine that reads this.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Peer(peer) if peer.is_local())
+    }
+}
+
+impl fmt::Display for JoinTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Peer(peer) => peer.host(),
+            Self::Service(name) => name,
+        })
+    }
+}
+
+impl Text for JoinTarget {
+    const NAME: &str = "HOST[:PORT]";
+    const EXPECTED: &str = "a host and a port, such as 10.0.0.5:7376, node2.example or [::1]:7376, or the name of SRV records, such \
+                            as srv:_repl._tcp.example";
+
+    fn parse(text: &str) -> Option<Self> {
+        let Some(name) = text.strip_prefix("srv:") else { return PeerAddress::parse(text).map(Self::Peer) };
+        // RFC 2782: service and protocol each begin with an underscore.
+        let labels: Vec<&str> = name.trim_end_matches('.').split('.').collect();
+        let is_label = |label: &&str| {
+            let in_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            (1..=63).contains(&label.len()) && label.bytes().all(in_label)
+        };
+        let is_service = matches!(labels.as_slice(), [service, protocol, _, ..]
+            if service.starts_with('_') && protocol.starts_with('_'));
+        (is_service && labels.iter().all(is_label)).then(|| Self::Service(name.to_owned()))
+    }
+}
+
 /// Where clients are told to find a node: a URL, or a host to which its port is added.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
 pub enum Advertised {
@@ -106,6 +152,24 @@ mod tests {
             ["", ":7376", "a:", "a:0", "a:65536", "a:1:2", "[::1", "[a]:1", "[::1]9", "http://a:1", "a b", "a/b"]
         {
             assert_eq!(full(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whom_to_join_is_a_peer_or_the_name_of_srv_records() {
+        let service = |name: &str| Some(JoinTarget::Service(name.to_owned()));
+        assert_eq!(JoinTarget::parse("node2.example"), PeerAddress::parse("node2.example").map(JoinTarget::Peer));
+        assert_eq!(JoinTarget::parse("srv:_repl._tcp.example"), service("_repl._tcp.example"));
+        assert_eq!(JoinTarget::parse("srv:_repl-1._tcp.a.example."), service("_repl-1._tcp.a.example."));
+        for text in [
+            "srv:",
+            "srv:repl.example",
+            "srv:_repl._tcp",
+            "srv:_repl._tcp..example",
+            "srv:_repl._tcp.a b",
+            "srv:_a._b.c:1",
+        ] {
+            assert_eq!(JoinTarget::parse(text), None, "{text}");
         }
     }
 

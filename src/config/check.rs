@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::settings::is_loopback;
-use super::{ConfigError, Given, PeerAddress, SETTINGS, Setting, Settings};
+use super::{ConfigError, Given, SETTINGS, Setting, Settings};
 
 /// What Linux takes, unix(7): 108 with the zero at the end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -19,6 +19,15 @@ pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigErro
     };
     if settings.bootstrap && !settings.join.is_empty() {
         return Err(ConfigError::BootstrapAndJoin { bootstrap: name("bootstrap"), join: name("join") });
+    }
+    if settings.bootstrap_expect.is_some() {
+        let expect = || name("bootstrap_expect");
+        if settings.join.is_empty() {
+            return Err(ConfigError::Alone { name: expect(), missing: setting("join").flag() });
+        }
+        if settings.learner {
+            return Err(ConfigError::ExpectedLearner { expect: expect(), learner: name("learner") });
+        }
     }
 
     let Settings { tls_cert, tls_key, peer_tls_cert, peer_tls_key, peer_tls_ca, .. } = settings;
@@ -63,7 +72,7 @@ pub(super) fn check(settings: &Settings, given: &Given) -> Result<(), ConfigErro
     {
         return Err(ConfigError::OutOfReach {
             name: name("join"),
-            peer: PeerAddress::host(remote).to_owned(),
+            peer: remote.to_string(),
             address: peer_listen.to_string(),
         });
     }

@@ -90,6 +90,14 @@ pub enum ConfigError {
         /// The other.
         join: String,
     },
+    /// A founder that doesn't vote.
+    #[error("{expect} founds a cluster of voters, and {learner} makes this node none: leave out one of them")]
+    ExpectedLearner {
+        /// The one setting, as whoever set it knows it.
+        expect: String,
+        /// The other.
+        learner: String,
+    },
     /// A certificate without its key, or a key without its certificate.
     #[error("{name} is nothing without {missing}")]
     Alone {

@@ -33,7 +33,7 @@ mod value;
 use std::ffi::OsString;
 use std::path::Path;
 
-pub use address::{Advertised, PeerAddress};
+pub use address::{Advertised, JoinTarget, PeerAddress};
 pub use cors_origin::CorsOrigin;
 pub use duration::duration;
 pub use error::ConfigError;

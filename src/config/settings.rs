@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Fallback::{Unset, Value};
 use super::setting::settings;
 use super::{
-    Advertised, ClusterSecret, ConfigError, CorsOrigin, Given, JwksUrl, LogFormat, PeerAddress, Setting, Size,
+    Advertised, ClusterSecret, ConfigError, CorsOrigin, Given, JoinTarget, JwksUrl, LogFormat, PeerAddress, Setting,
+    Size,
 };
 use crate::domain::{Pattern, Retention};
 
@@ -66,9 +67,14 @@ settings! {
     "Cluster" => {
         /// Found a cluster that other nodes can join. No effect once the data directory belongs to one.
         bootstrap: bool = Unset("off");
-        /// Join the cluster that the node at this peer address belongs to (port 7376 unless given). No effect once the
-        /// data directory belongs to one.
-        join: Vec<PeerAddress> = Unset("a stand-alone node");
+        /// Found a cluster together with others: so many nodes that are started with the same --join. They wait until all of
+        /// them see each other, and then begin as its voters; who finds a cluster joins it. No effect once the data directory
+        /// belongs to one.
+        bootstrap_expect: Option<u64> = Unset("off"), from "2", to "5";
+        /// Join the cluster that the node at this peer address belongs to (port 7376 unless given). Of a name with several
+        /// addresses all are asked; `srv:_NAME._tcp.DOMAIN` stands for the hosts and ports that DNS names there. No effect once
+        /// the data directory belongs to one.
+        join: Vec<JoinTarget> = Unset("a stand-alone node");
         /// Join to read along: a copy near its readers, without a vote until `repl cluster promote` gives it one.
         learner: bool = Unset("off");
         /// What nodes prove to each other that they know: a file of at least 16 bytes, the same on every node.
@@ -225,12 +231,6 @@ impl Settings {
     #[must_use]
     pub fn admin_socket_path(&self) -> PathBuf {
         self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
-    }
-
-    /// `host:port` of the nodes to join through.
-    #[must_use]
-    pub fn join_addresses(&self) -> Vec<String> {
-        self.join.iter().map(|peer| peer.with_port(Self::PEER_PORT)).collect()
     }
 
     /// What a topic keeps unless it says otherwise.

@@ -65,9 +65,9 @@ fn the_file_may_be_named_by_a_variable() {
 
 #[test]
 fn a_list_is_replaced_not_merged() {
-    let join = |file, words| settings(file, words).join_addresses();
-    assert_eq!(join("join = ['localhost:1', 'localhost']\n", ""), ["localhost:1", "localhost:7376"]);
-    assert_eq!(join("join = 'localhost:1'\n", "REPL_JOIN=localhost:2,[::1]:3"), ["localhost:2", "[::1]:3"]);
+    let join = |file, words| settings(file, words).join.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(join("join = ['localhost:1', '127.0.0.1']\n", ""), ["localhost", "127.0.0.1"]);
+    assert_eq!(join("join = '127.0.0.1:1'\n", "REPL_JOIN=localhost:2,[::1]:3"), ["localhost", "::1"]);
 }
 
 #[test]
@@ -198,6 +198,18 @@ fn a_node_either_founds_or_joins() {
         "REPL_BOOTSTRAP founds a cluster and --join joins one: use --bootstrap on the first node only, and --join on the \
          others",
     );
+}
+
+#[test]
+fn a_node_that_founds_with_others_knows_where_they_are_and_votes() {
+    check_refused("", "--bootstrap-expect=3", "--bootstrap-expect is nothing without --join");
+    check_refused(
+        "",
+        "--bootstrap-expect=3 --join=localhost REPL_LEARNER=1",
+        "--bootstrap-expect founds a cluster of voters, and REPL_LEARNER makes this node none: leave out one of them",
+    );
+    check_refused("", "--bootstrap-expect=1 --join=localhost", "--bootstrap-expect: `1` is too little: at least 2");
+    assert_eq!(settings("", "--bootstrap-expect=3 --join=localhost").bootstrap_expect, Some(3));
 }
 
 #[test]

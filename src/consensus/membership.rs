@@ -44,10 +44,10 @@ pub(super) enum Change {
 }
 
 impl Consensus {
-    /// Founds a cluster of this one voter. Does nothing if the node belongs to a cluster already.
-    pub(super) async fn found(&self) -> bool {
-        let founder = BTreeMap::from([(self.inner.node, self.inner.member.clone())]);
-        self.inner.raft.initialize(founder).await.is_ok()
+    /// Founds a cluster of these voters, each of whom may do so, as long as all name the same. Does nothing if the log has
+    /// begun already.
+    pub(super) async fn found(&self, founders: BTreeMap<NodeId, Member>) -> bool {
+        self.inner.raft.initialize(founders).await.is_ok()
     }
 
     /// Lets an empty node in: allots it an id that no node has had.

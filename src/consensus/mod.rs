@@ -43,6 +43,7 @@ mod suite;
 mod types;
 pub(crate) mod wire;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -151,7 +152,7 @@ pub enum Role {
 }
 
 impl Consensus {
-    /// Starts the engine on what [`recover`] found. It founds a cluster of its own if `found` and the disk is empty.
+    /// Starts the engine on what [`recover`] found. If the log is empty, the cluster begins with these `founders`, if any.
     ///
     /// Tasks run in `tasks` until `stop`; a storage fault cancels `stop` itself.
     ///
@@ -161,7 +162,7 @@ impl Consensus {
         options: Options,
         recovered: Recovered,
         feed: Feed,
-        found: bool,
+        founders: Option<BTreeMap<NodeId, Member>>,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, StartError> {
@@ -209,8 +210,8 @@ impl Consensus {
             heard: Mutex::new(Instant::now()),
         };
         let consensus = Self { inner: Arc::new(inner) };
-        if found {
-            consensus.found().await;
+        if let Some(founders) = founders {
+            consensus.found(founders).await;
         }
         tasks.spawn(stop.clone().run_until_cancelled_owned(consensus.clone().tend_members()));
         tasks.spawn(consensus.clone().mind_the_room(stop.clone()));

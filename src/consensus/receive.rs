@@ -194,7 +194,9 @@ mod tests {
             incoming_dir,
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let consensus = Consensus::start(options, recovered, feed, true, &tasks, stop).await.expect("it starts");
+        let founders = [(NodeId::new(1), Member::default())].into();
+        let consensus =
+            Consensus::start(options, recovered, feed, Some(founders), &tasks, stop).await.expect("it starts");
         let leads = consensus.wait(|now| now.leader == Some(NodeId::new(1)));
         assert!(tokio::time::timeout(PATIENCE, leads).await.expect("within 10 s"));
         consensus

@@ -225,6 +225,7 @@ impl State {
                 let is_member = |node: &NodeId| membership.membership().get_node(node).is_some();
                 let left = self.membership.membership().nodes().map(|(node, _)| *node).filter(|node| !is_member(node));
                 self.departed.extend(left);
+                membership.membership().nodes().for_each(|(node, _)| self.machine.know(*node));
                 self.membership = membership;
             }
             Change::Commands(entry) => return self.machine.apply(index, entry, events),

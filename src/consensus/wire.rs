@@ -31,6 +31,7 @@ pub(crate) mod kind {
     pub(crate) const ORDER: u8 = 14;
     pub(crate) const INSPECT: u8 = 15;
     pub(crate) const OCCUPANCY: u8 = 16;
+    pub(crate) const MEET: u8 = 17;
 }
 
 /// Everything of an append request but its entries.
@@ -159,6 +160,61 @@ pub(crate) enum JoinReply {
     Elsewhere { leader: Option<String> },
 }
 
+/// An empty node that is to found a cluster together with others asks who is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Meet {
+    pub(crate) candidate: Candidate,
+    /// Asks for a promise.
+    pub(crate) offer: Option<Plan>,
+}
+
+/// Who is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Met {
+    /// An empty node that is to found a cluster, too.
+    Candidate(Candidate),
+    /// A node of this cluster.
+    Member { cluster: [u8; 16] },
+}
+
+/// An empty node that is to found a cluster together with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Candidate {
+    pub(crate) member: Member,
+    /// The process.
+    pub(crate) instance: [u8; 16],
+    /// How many are to found the cluster.
+    pub(crate) expected: u64,
+    /// What it has promised to others, or collects promises for.
+    pub(crate) plan: Option<Plan>,
+}
+
+/// A cluster that is about to be founded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    pub(crate) cluster: [u8; 16],
+    /// By their peer addresses, the lowest first, which is the one that decides. Their ids are 1, 2, 3 ….
+    pub(crate) voters: Vec<Member>,
+}
+
+impl Plan {
+    /// The peer address of the node that decides whether it comes about.
+    pub(crate) fn founder(&self) -> Option<&str> {
+        self.voters.first().map(|member| member.peer.as_str())
+    }
+
+    /// The id that a node is to have.
+    pub(crate) fn seat(&self, member: &Member) -> Option<NodeId> {
+        self.nodes().find_map(|(node, voter)| (voter == *member).then_some(node))
+    }
+
+    /// Every voter with its id.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, Member)> {
+        (1..).map(NodeId::new).zip(self.voters.iter().cloned())
+    }
+}
+
 /// A node with an identity tells where it is reached; as a learner, if it isn't a member yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Announce {
@@ -272,6 +328,7 @@ mod tests {
             let _ = decode::<ProposeReply>(&bytes);
             let _ = decode::<JoinReply>(&bytes);
             let _ = decode::<InstallSnapshot>(&bytes);
+            let _ = decode::<Meet>(&bytes);
         }
     }
 

@@ -1,20 +1,20 @@
 //! Coming into the cluster: asking to be let in, and telling where this node is reached.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio::time::{Duration, Instant, sleep};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Node, NodeError};
+use super::Node;
+use super::discovery::{Seed, find};
 use crate::consensus::wire::{self, Announce, AnnounceReply, Join, JoinReply, kind};
 use crate::consensus::{Member, Peers};
 use crate::rpc::Lane;
 use crate::storage::Identity;
 
 /// Between two attempts to join or to announce.
-const KNOCK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const KNOCK_EVERY: Duration = Duration::from_millis(500);
 
 /// For an answer to either: the leader commits an entry for it.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,9 +66,10 @@ impl Node {
             return self.heed(consensus.announce(announce).await);
         }
         let leader = consensus.leader().map(|(_, member)| member.peer);
-        let addresses = leader.iter().chain(&self.inner.settings.join).chain(others);
-        for address in addresses.collect::<BTreeSet<_>>() {
-            let ask = |address| ask(consensus.peers(), address, Lane::Status, kind::ANNOUNCE, &announce);
+        let mut addresses = find(&self.inner.settings.join).await;
+        addresses.extend(leader.into_iter().chain(others.iter().cloned()));
+        for address in &addresses {
+            let ask = |address| ask(consensus.peers(), address, Lane::Status, kind::ANNOUNCE, &announce, KNOCK_TIMEOUT);
             match ask(address).await {
                 Ok(AnnounceReply::Elsewhere { leader: None }) => {}
                 Ok(AnnounceReply::Elsewhere { leader: Some(leader) }) => {
@@ -99,23 +100,18 @@ impl Node {
 }
 
 /// Asks until a cluster lets this node in.
-pub(super) async fn join(
-    peers: &Peers,
-    addresses: &[String],
-    member: &Member,
-    stop: &CancellationToken,
-) -> Result<Identity, NodeError> {
+pub(super) async fn join(peers: &Peers, seeds: &[Seed], member: &Member) -> Identity {
     let request = Join { member: member.clone() };
-    let mut asked = addresses.to_vec();
+    let mut asked = find(seeds).await;
     let mut troubles = Troubles::default();
     loop {
         let mut leader = None;
         for address in &asked {
-            let trouble = match ask(peers, address, Lane::Join, kind::JOIN, &request).await {
+            let trouble = match ask(peers, address, Lane::Join, kind::JOIN, &request, KNOCK_TIMEOUT).await {
                 Ok(JoinReply::Accepted { cluster, node }) => {
                     let cluster = Uuid::from_bytes(cluster);
                     info!(%cluster, node = node.get(), "let in");
-                    return Ok(Identity { cluster, node });
+                    return Identity { cluster, node };
                 }
                 Ok(JoinReply::Elsewhere { leader: Some(address) }) => {
                     leader = Some(address);
@@ -128,11 +124,8 @@ pub(super) async fn join(
                 warn!(peer = address, error = trouble, "not let in yet, still trying");
             }
         }
-        asked = leader.into_iter().chain(addresses.iter().cloned()).collect();
-        tokio::select! {
-            () = sleep(KNOCK_EVERY) => {}
-            () = stop.cancelled() => return Err(NodeError::Stopped),
-        }
+        sleep(KNOCK_EVERY).await;
+        asked = leader.into_iter().chain(find(seeds).await).collect();
     }
 }
 
@@ -153,15 +146,16 @@ impl Troubles {
 }
 
 /// One question to one address, whoever answers there.
-async fn ask<T: serde::de::DeserializeOwned>(
+pub(super) async fn ask<T: serde::de::DeserializeOwned>(
     peers: &Peers,
     address: &str,
     lane: Lane,
     kind: u8,
     request: &impl serde::Serialize,
+    time: Duration,
 ) -> Result<T, String> {
     let peer = peers.connect(address, None, lane);
-    let reply = peer.call(kind, wire::encode(request), KNOCK_TIMEOUT).await.map_err(|error| chain(&error))?;
+    let reply = peer.call(kind, wire::encode(request), time).await.map_err(|error| chain(&error))?;
     wire::decode(&reply).map_err(|error| chain(&error))
 }
 

@@ -1,5 +1,6 @@
 //! A node's life: identity, recovery, start, readiness, end.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,19 +14,22 @@ use uuid::Uuid;
 
 use super::admission::join;
 use super::departure::Departures;
+use super::discovery::find;
 use super::drain::Drain;
 use super::forward::Forwarder;
+use super::meeting::{self, Meeting};
 use super::presence::Attendance;
 use super::status::Directory;
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
 use crate::consensus::{
-    CheckpointOptions, Consensus, Expelled, Fault, Leadership, Options, Peers, RecoveryError, StartError, recover,
+    CheckpointOptions, Consensus, Expelled, Fault, Leadership, Member, Options, Peers, RecoveryError, StartError,
+    recover,
 };
 use crate::domain::{Epoch, NodeId, Timestamp};
 use crate::rpc::Endpoint;
 use crate::state::{Command, Machine};
-use crate::storage::{DataDir, DataDirError, Identity, Log, LogError, LogOptions};
+use crate::storage::{DataDir, DataDirError, Identity, Log, LogError, LogOptions, PlanFile};
 
 /// The node could not be started. What is on disk is as it was.
 #[derive(Debug, Error)]
@@ -103,22 +107,21 @@ impl Node {
     /// Starts a node on its data directory: founds or joins a cluster if the directory is empty, else goes on as the
     /// node it was. Returns as soon as the node takes part; [`Self::readiness`] tells when it serves.
     ///
-    /// The peer listener must answer at `settings.member.peer` from now on. Tasks run in `tasks` until `stop`, which a
+    /// The peer listener must answer at `settings.member.peer` from now on; what others are told before the node belongs to
+    /// a cluster, the `meeting` knows. Tasks run in `tasks` until `stop`, which a
     /// fault that the node can't live with cancels too.
     ///
     /// # Errors
     /// See [`NodeError`].
-    pub async fn start(settings: Settings, tasks: TaskTracker, stop: CancellationToken) -> Result<Self, NodeError> {
+    pub async fn start(
+        settings: Settings,
+        meeting: Meeting,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, NodeError> {
         let dir = DataDir::open(&settings.data_dir)?;
         let log_options = log_options(&settings.checkpoint);
-        let endpoint = Endpoint {
-            cluster: None,
-            node: None,
-            secret: settings.secret.clone(),
-            tls: settings.tls.clone(),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
+        let endpoint = settings.stranger(tasks.clone(), stop.clone());
         let identity = match dir.identity()? {
             Some(identity) if is_empty(&dir.log_dir()) => {
                 return Err(NodeError::LogMissing { dir: settings.data_dir, node: identity.node });
@@ -131,11 +134,16 @@ impl Node {
                     return Err(NodeError::IdentityMissing { dir: settings.data_dir });
                 }
                 drop(log);
-                let identity = match settings.join.as_slice() {
-                    [] => Identity { cluster: Uuid::new_v4(), node: FOUNDER },
-                    addresses => join(&Peers::new(endpoint.clone()), addresses, &settings.member, &stop).await?,
+                let identity = if settings.join.is_empty() {
+                    Identity { cluster: Uuid::new_v4(), node: FOUNDER }
+                } else {
+                    meeting.open();
+                    let strangers = Peers::new(endpoint.clone());
+                    let found = come_in(&settings, &meeting, &strangers, dir.plan_file());
+                    stop.run_until_cancelled(found).await.ok_or(NodeError::Stopped)??
                 };
                 dir.write_identity(&identity)?;
+                meeting.settled(identity.cluster);
                 identity
             }
         };
@@ -146,7 +154,13 @@ impl Node {
         if log.state().is_blank() && !dir.peers().is_empty() {
             return Err(NodeError::LogMissing { dir: settings.data_dir, node });
         }
-        let healers: Vec<String> = dir.peers().into_iter().chain(settings.join.iter().cloned()).collect();
+        // Whoever had a seat in another plan has joined another cluster since.
+        let plan = meeting::read(&dir.plan_file())?.filter(|plan| plan.cluster == *cluster.as_bytes());
+        let founders: Option<BTreeMap<NodeId, Member>> = match &plan {
+            Some(plan) => Some(plan.nodes().collect()),
+            None => (node == FOUNDER).then(|| [(node, settings.member.clone())].into()),
+        };
+        let healers: Vec<String> = dir.peers().into_iter().chain(find(&settings.join).await).collect();
         let recovered = recover(log, &dir.state_dir(), &dir.incoming_dir(), &peers, &healers).await?;
 
         let epoch = Epoch::from_seed(*cluster.as_bytes());
@@ -164,7 +178,13 @@ impl Node {
             export_dir: dir.export_dir(),
             incoming_dir: dir.incoming_dir(),
         };
-        let consensus = Consensus::start(options, recovered, feed, node == FOUNDER, &tasks, stop.clone()).await?;
+        let consensus = Consensus::start(options, recovered, feed, founders, &tasks, stop.clone()).await?;
+        // The log has begun.
+        if let Some(plan) = plan {
+            let others = plan.nodes().filter(|(id, _)| *id != node);
+            dir.save_peers(&others.map(|(_, member)| member.peer).collect::<Vec<_>>())?;
+        }
+        dir.plan_file().remove()?;
         let (forwarder, forwarding) = Forwarder::new(consensus.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(forwarding));
         let serving = CancellationToken::new();
@@ -321,6 +341,15 @@ impl Node {
             }
             () = self.inner.stop.cancelled() => {}
         }
+    }
+}
+
+/// Founds a cluster together with others, or is let into one.
+async fn come_in(settings: &Settings, meeting: &Meeting, peers: &Peers, plan: PlanFile) -> Result<Identity, NodeError> {
+    let plan = meeting.found(&settings.join, peers, plan).await?;
+    match plan.and_then(|plan| meeting::seat(&plan, &settings.member)) {
+        Some(identity) => Ok(identity),
+        None => Ok(join(peers, &settings.join, &settings.member).await),
     }
 }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::discovery::Seed;
 use crate::consensus::{CheckpointOptions, Member, Timing};
 use crate::domain::{Pattern, Retention, TopicName, TopicSettings};
-use crate::rpc::Secret;
+use crate::rpc::{Endpoint, Secret};
 use crate::state::{KeyWindow, Quotas};
 use crate::tls::Mutual;
 
@@ -20,8 +23,10 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Where others reach this node.
     pub member: Member,
-    /// Peer addresses of a cluster to join; none to found one. Ignored once the data directory has an identity.
-    pub join: Vec<String>,
+    /// Where to look for a cluster to join; nowhere to found one. Ignored once the data directory has an identity.
+    pub join: Vec<Seed>,
+    /// How many nodes found a cluster together if there is none to join.
+    pub expected: Option<usize>,
     /// What the nodes prove to one another that they know.
     pub secret: Option<Secret>,
     /// How the nodes encrypt what they say, and show who they are.
@@ -46,6 +51,14 @@ pub struct Settings {
     pub connections: Connections,
     /// Where subscribers are woken, and should run.
     pub fan_out: Handle,
+}
+
+impl Settings {
+    /// How this node presents itself as long as it belongs to no cluster.
+    #[must_use]
+    pub fn stranger(&self, tasks: TaskTracker, stop: CancellationToken) -> Endpoint {
+        Endpoint { cluster: None, node: None, secret: self.secret.clone(), tls: self.tls.clone(), tasks, stop }
+    }
 }
 
 /// What new topics are set to where their creators say nothing, and which come to be without one.

@@ -5,6 +5,7 @@
 
 mod strangers;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use tracing::{debug, warn};
 
 use self::strangers::{Stranger, Strangers};
 use crate::consensus::ProposeError;
-use crate::consensus::wire::{self, Announce, Join, Propose, ProposeRefused, ProposeReply, kind};
-use crate::node::Node;
+use crate::consensus::wire::{self, Announce, Join, JoinReply, Meet, Met, Propose, ProposeRefused, ProposeReply, kind};
+use crate::node::{Meeting, Node};
 use crate::rpc::{Connection, Endpoint, HandshakeError, Lane, Request};
 use crate::state::EncodedCommand;
 
@@ -32,6 +33,49 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// How often refused callers are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// Answers other nodes as long as this one belongs to no cluster: that it lets nobody in, and what the `meeting` says. Never
+/// returns.
+pub async fn meet(listener: &TcpListener, meeting: &Meeting, endpoint: &Endpoint) -> Infallible {
+    meeting.opened().await;
+    let strangers = Arc::new(Strangers::default());
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "can't accept peers");
+                sleep(ACCEPT_AGAIN_AFTER).await;
+                continue;
+            }
+        };
+        let (stranger, meeting, local) = (strangers.admit(), meeting.clone(), endpoint.clone());
+        endpoint.tasks.spawn(async move {
+            match stranger.prove(Connection::accept(&local, stream, |_| None)).await {
+                Some(Ok(connection)) => introduce(connection, &meeting).await,
+                Some(Err(error)) => {
+                    debug!(peer = %address, error = &error as &dyn std::error::Error, "refused a caller");
+                }
+                None => {}
+            }
+        });
+    }
+}
+
+/// Answers a caller, who may be a node that belongs to no cluster either, until the connection ends.
+async fn introduce(mut connection: Connection, meeting: &Meeting) {
+    while let Some(request) = connection.next_request().await {
+        let answer = match request.kind {
+            kind::JOIN => Some(wire::encode(&JoinReply::Elsewhere { leader: None })),
+            kind::MEET if may_ask(&connection, &request) => {
+                wire::decode(&request.payload).ok().and_then(|meet| meeting.answer(&meet)).map(|met| wire::encode(&met))
+            }
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            let _ = request.replier.answer(answer);
+        }
+    }
+}
 
 /// Serves peers until the endpoint's `stop`.
 pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
@@ -122,6 +166,7 @@ fn may_ask(connection: &Connection, request: &Request) -> bool {
     let announced = match request.kind {
         kind::JOIN => wire::decode(&request.payload).ok().map(|join: Join| join.member),
         kind::ANNOUNCE => wire::decode(&request.payload).ok().map(|announce: Announce| announce.member),
+        kind::MEET => wire::decode(&request.payload).ok().map(|meet: Meet| meet.candidate.member),
         _ => return connection.hello().is_at_home,
     };
     announced.is_some_and(|member| connection.may_be_at(&member.peer))
@@ -131,6 +176,10 @@ fn may_ask(connection: &Connection, request: &Request) -> bool {
 async fn answer(node: &Node, lane: Lane, kind: u8, payload: &Bytes, deadline: Instant) -> Option<Bytes> {
     match (lane, kind) {
         (Lane::Join, kind::JOIN) => Some(wire::encode(&node.consensus().join().await)),
+        (Lane::Join, kind::MEET) => {
+            let cluster = *node.consensus().cluster().as_bytes();
+            Some(wire::encode(&Met::Member { cluster }))
+        }
         (Lane::Join, _) => None,
         (_, kind::PROPOSE) => Some(wire::encode(&propose(node, wire::decode(payload).ok()?, deadline).await)),
         (_, kind::ANNOUNCE) => {

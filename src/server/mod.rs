@@ -34,11 +34,11 @@ use self::collector::{CertificateCollector, NodeCollector};
 pub use self::keys::{KeysError, authority};
 pub use self::started::{News, Started};
 use crate::auth::Authority;
-use crate::config::{ClusterSecret, Settings};
+use crate::config::{ClusterSecret, JoinTarget, Settings};
 use crate::http::{self, Api, App, Front, Limits, Metrics, Origin, OriginError, Rates, StreamPlaces};
 use crate::node::{
-    self, CheckpointOptions, ClusterView, Connections, Fault, Member, NewTopics, Node, NodeError, Role, StartError,
-    Timing,
+    self, CheckpointOptions, ClusterView, Connections, Fault, Meeting, Member, NewTopics, Node, NodeError, Role, Seed,
+    StartError, Timing,
 };
 pub use crate::node::{
     Contents, DisasterError, Expelled, RefoundError, Refounded, backup_contents, force_new_cluster, restore_backup,
@@ -219,11 +219,17 @@ pub async fn run(
 
     let mut stop = pin!(stop);
     let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, peer_tls, &metrics, fan_out);
-    let starting = Node::start(node_settings, tasks.clone(), stopping.clone());
+    let meeting = Meeting::new(&node_settings);
+    // Whoever is connected when the node belongs to a cluster has to connect again.
+    let met = stopping.child_token();
+    let stranger = node_settings.stranger(tasks.clone(), met.clone());
+    let starting = Node::start(node_settings, meeting.clone(), tasks.clone(), stopping.clone());
     let node = tokio::select! {
         node = starting => node,
+        never = peer::meet(&peers, &meeting, &stranger) => match never {},
         () = &mut stop => Err(NodeError::Stopped),
     };
+    met.cancel();
     // The data directory stays locked until the last task has written what it has to write.
     let (node, outcome) = match node {
         Ok(node) => {
@@ -380,7 +386,8 @@ fn node_settings(
     node::Settings {
         data_dir,
         member,
-        join: settings.join_addresses(),
+        join: settings.join.iter().map(seed).collect(),
+        expected: settings.bootstrap_expect.map(count),
         secret,
         tls,
         timing: Timing {
@@ -411,6 +418,13 @@ fn node_settings(
         move_window: settings.drain_window,
         connections: Connections::new(move || metrics.connections()),
         fan_out,
+    }
+}
+
+fn seed(target: &JoinTarget) -> Seed {
+    match target {
+        JoinTarget::Peer(peer) => Seed::Address(peer.with_port(Settings::PEER_PORT)),
+        JoinTarget::Service(name) => Seed::Service(name.clone()),
     }
 }
 

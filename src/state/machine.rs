@@ -47,6 +47,12 @@ impl Machine {
         }
     }
 
+    /// Takes note of a member: what is allotted from now on comes after its id. Those who found a cluster together are
+    /// members before anything is allotted.
+    pub fn know(&mut self, node: NodeId) {
+        self.last_node = self.last_node.max(node);
+    }
+
     /// The last entry of the log that was applied. 0 before the first.
     #[must_use]
     pub fn applied(&self) -> LogIndex {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::PlanFile;
 use super::durable::{create_directory, unfinished, write_atomically};
 use crate::domain::NodeId;
 
@@ -35,6 +36,7 @@ const STATE_SET_ASIDE: &str = "state-damaged-";
 const INCOMING: &str = "incoming";
 const EXPORT: &str = "export";
 const PEERS: &str = "peers";
+const PLAN: &str = "plan.json";
 const ADMIN: &str = "admin.sock";
 
 /// What an empty volume comes with.
@@ -176,6 +178,12 @@ impl DataDir {
         self.path.join(EXPORT)
     }
 
+    /// For what the node promises before it belongs to a cluster.
+    #[must_use]
+    pub fn plan_file(&self) -> PlanFile {
+        PlanFile(self.path.join(PLAN))
+    }
+
     /// The addresses of the other nodes, as last noted: whom to ask for help before consensus can tell. None if they
     /// can't be read, since nothing depends on them but that help.
     #[must_use]
@@ -220,8 +228,8 @@ fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
 }
 
 fn is_ours(name: &OsStr) -> bool {
-    [LOCK, LOG, STATE, INCOMING, EXPORT, PEERS, ADMIN, LOST_AND_FOUND].iter().any(|ours| name == *ours)
-        || name == unfinished(Path::new(NODE)).as_os_str()
+    [LOCK, LOG, STATE, INCOMING, EXPORT, PEERS, PLAN, ADMIN, LOST_AND_FOUND].iter().any(|ours| name == *ours)
+        || [NODE, PLAN].iter().any(|file| name == unfinished(Path::new(file)).as_os_str())
         || name.to_str().is_some_and(|name| name.starts_with(STATE_SET_ASIDE))
 }
 
@@ -274,7 +282,7 @@ fn damaged(file: &Path, what: String) -> DataDirError {
     DataDirError::Damaged { file: file.to_owned(), what }
 }
 
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     move |source| DataDirError::Io { doing, path: path.to_owned(), source }
 }
 

@@ -6,10 +6,12 @@
 mod data_dir;
 mod durable;
 mod log;
+mod plan_file;
 mod store;
 
 pub use data_dir::{DataDir, DataDirError, Identity};
 pub use log::{Log, LogError, LogFailure, LogMetrics, LogOptions, LogState};
+pub use plan_file::PlanFile;
 pub use store::{
     Change, Export, KEY_BYTES_MAX, Row, Rows, Store, StoreError, VALUE_BYTES_MAX, exported_rows, verify_export,
 };

@@ -29,6 +29,7 @@ mod ext4;
 mod failing_disk;
 mod failover;
 mod forgery;
+mod founding;
 mod full_disk;
 mod golden;
 mod interest;

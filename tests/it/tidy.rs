@@ -39,6 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
+    ("hickory_resolver", &["node"]),
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
     ("jsonwebtoken", &["auth"]),

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Api, App, Metrics, Options};
-use crate::node::{CheckpointOptions, Connections, Member, NewTopics, Node, Settings, Timing};
+use crate::node::{CheckpointOptions, Connections, Meeting, Member, NewTopics, Node, Settings, Timing};
 use crate::state::{KeyWindow, Quotas};
 
 /// How long a test waits for what must happen.
@@ -48,6 +48,7 @@ async fn node() -> Node {
             reads_along: false,
         },
         join: Vec::new(),
+        expected: None,
         secret: None,
         tls: None,
         timing: Timing::default(),
@@ -61,7 +62,8 @@ async fn node() -> Node {
         connections: Connections::new(|| 0),
         fan_out: Handle::current(),
     };
-    let node = Node::start(settings, TaskTracker::new(), CancellationToken::new()).await.expect("a node");
+    let meeting = Meeting::new(&settings);
+    let node = Node::start(settings, meeting, TaskTracker::new(), CancellationToken::new()).await.expect("a node");
     tokio::spawn(async move {
         std::future::pending::<()>().await;
         drop(dir);
