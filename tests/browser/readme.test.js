@@ -1,22 +1,22 @@
 import assert from 'node:assert/strict'
 import {execFileSync, spawn} from 'node:child_process'
-import {writeFileSync} from 'node:fs'
+import {once} from 'node:events'
+import {mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
 import {delimiter, dirname, join} from 'node:path'
 import test from 'node:test'
 
 import {Broker, freePorts, PROGRAM, startCluster} from './support/broker.js'
 import {Document, replaced} from './support/document.js'
 import {browse, openPage, skip} from './support/page.js'
+import {without} from './support/proxy.js'
 import {Shell} from './support/shell.js'
 import {until} from './support/until.js'
 
 const ROOT = new URL('../../', import.meta.url)
 
-const README = new Document('README.md')
-const CLIENT = new Document('clients/ts/README.md')
-const OPERATIONS = new Document('docs/operations.md')
-const PRESENCE = new Document('docs/presence.md')
-const PROTOCOL = new Document('docs/protocol.md')
+const README = Document.of('README.md')
+const CLIENT = Document.of('clients/ts/README.md')
 
 const TOUR = README.take('A tour of 60 seconds', 'sh', 'subscribe', 'create', 'repeat', 'batch', 'program')
 const PAGE = README.take('A tour of 60 seconds', 'js', 'lines')
@@ -24,12 +24,17 @@ const THREE = README.take('Three nodes on one machine', 'sh', 'start', 'look', '
 const OPERATE = README.take('Operate', 'sh', 'orders')
 const GUARDED = README.take('Who may do what', 'sh', 'start')
 const TOKEN = README.take('Who may do what', 'json', 'claims')
-const SYMPTOMS = OPERATIONS.take('', 'sh', 'look')
-const WHO = PRESENCE.take('', 'sh', 'commands')
-const READER = PROTOCOL.take('A whole client', 'js', 'program')
+const SYMPTOMS = Document.of('docs/operations.md').take('', 'sh', 'look')
+const WHO = Document.of('docs/presence.md').take('', 'sh', 'commands')
+const READER = Document.of('docs/protocol.md').take('A whole client', 'js', 'program')
 const LIVE = {
   ...CLIENT.take('Five minutes to a live page', 'sh', 'start', 'project', 'publish'),
   ...CLIENT.take('Five minutes to a live page', 'ts', 'main'),
+}
+const SERVED = Document.of('examples/eventsource/README.md').take('', 'sh', 'serve')
+const EXAMPLES = {
+  chat: Document.of('examples/chat/README.md').take('', 'sh', 'run'),
+  balance: Document.of('examples/balance/README.md').take('', 'sh', 'run'),
 }
 
 /** What is tested elsewhere, or isn't run: the page, the section unless all are meant, the language, and where or why. */
@@ -43,9 +48,6 @@ const ELSEWHERE = [
   ['clients/ts/README.md', undefined, 'tsx', 'clients/ts/tests/package.test.ts'],
   ['docs/reference/output.md', undefined, 'json', 'tests/it/output.rs'],
   ['docs/performance.md', '', 'sh', 'measures for minutes'],
-  ['examples/balance/README.md', '', 'sh', 'balance.test.js'],
-  ['examples/chat/README.md', '', 'sh', 'chat.test.js'],
-  ['examples/eventsource/README.md', '', 'sh', 'serves a folder; below, the page is served'],
   ['examples/nginx/README.md', '', 'sh', 'proxies.test.js, with nodes of its own'],
 ]
 
@@ -225,12 +227,47 @@ test('the example page shows what is said in every window, and comes back after 
   assert.deepEqual(lines, ['hello', '<b>hello</b> yourself', 'still there'])
 })
 
+test('its folder is served as its page says', {skip: without('python3')}, async (t) => {
+  const port = await freePorts()
+  const terminal = shell(t)
+  await terminal.run(`cd '${ROOT.pathname}'`)
+  terminal.start(replaced(SERVED.serve, {8000: port}))
+  const file = readFileSync(new URL('examples/eventsource/index.html', ROOT), 'utf8')
+  await until('the page', async () => (await fetch(`http://localhost:${port}/`).then((answer) => answer.text(), () => '')) === file)
+})
+
+for (const [name, {run}] of Object.entries(EXAMPLES)) {
+  test(`the ${name} starts, with three nodes, and stops by a key`, async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'repl-example-'))
+    const port = await freePorts(3)
+    const page = await freePorts()
+    const env = {...process.env, PROGRAM, BROKER_PORT: String(port), PORT: String(page), TMPDIR: dir}
+    const example = spawn('bash', ['-ec', run], {
+      cwd: new URL(`examples/${name}`, ROOT),
+      env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+      detached: true,
+    })
+    const closed = once(example, 'close')
+    t.after(() => {
+      // All that it has started, should it not have ended.
+      if (example.exitCode === null) process.kill(-example.pid, 'SIGKILL')
+      rmSync(dir, {recursive: true})
+    })
+    let said = ''
+    example.stdout.setEncoding('utf8').on('data', (text) => (said += text))
+    await until('three voters', () => said.includes('node 3 votes'))
+    await until('the page', async () => (await fetch(`http://localhost:${page}/`).catch(() => undefined))?.ok)
+    example.stdin.write('q')
+    assert.deepEqual(await closed, [0, null])
+    assert.deepEqual(readdirSync(dir), [])
+  })
+}
+
 test('every block of every page is run here or elsewhere, or it is said why not', () => {
-  const opened = [README, CLIENT, OPERATIONS, PRESENCE, PROTOCOL]
   const paths = execFileSync('git', ['-c', 'safe.directory=*', 'ls-files', '*.md'], {cwd: ROOT, encoding: 'utf8'})
-  const others = paths.trim().split('\n').filter((path) => !opened.some((page) => page.path === path))
   const used = new Set()
-  for (const page of [...opened, ...others.map((path) => new Document(path))]) {
+  for (const page of paths.trim().split('\n').map(Document.of)) {
     for (const {section, language, line, text} of page.left()) {
       // So those of translations are the same.
       if (page !== README && README.has(text)) continue

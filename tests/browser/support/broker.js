@@ -128,13 +128,15 @@ export async function startCluster(t, ...args) {
 }
 
 /**
- * The first of two ports that are free, for clients and for other nodes. They stay free while the node is dead: they are
- * from below the range that systems take the ports of outgoing connections from.
+ * The first of two ports that are free, for clients and for other nodes; of several nodes that of the first, those of the
+ * next are ten further on. They stay free while a node is dead: they are from below the range that systems take the ports
+ * of outgoing connections from.
  */
-export async function freePorts() {
+export async function freePorts(nodes = 1) {
   for (;;) {
     const port = 10_000 + 2 * Math.floor(Math.random() * 10_000)
-    if ((await isFree(port)) && (await isFree(port + 1))) return port
+    const ports = Array.from({length: nodes}, (_, n) => [port + 10 * n, port + 10 * n + 1]).flat()
+    if ((await Promise.all(ports.map(isFree))).every(Boolean)) return port
   }
 }
 

@@ -5,9 +5,19 @@ const ROOT = new URL('../../../', import.meta.url)
 
 /** A page of the documentation, whose blocks of code tests take to run them. */
 export class Document {
+  static #opened = new Map()
   #blocks
 
-  /** @param {string} path From the root of the repository. */
+  /**
+   * The same one for whoever asks.
+   *
+   * @param {string} path From the root of the repository.
+   */
+  static of(path) {
+    if (!Document.#opened.has(path)) Document.#opened.set(path, new Document(path))
+    return Document.#opened.get(path)
+  }
+
   constructor(path) {
     this.path = path
     this.#blocks = blocksOf(readFileSync(new URL(path, ROOT), 'utf8'))
