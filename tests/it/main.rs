@@ -17,6 +17,7 @@ mod chaos;
 mod cli;
 mod cluster;
 mod config;
+mod containers;
 mod context;
 mod damage;
 mod deploy;
