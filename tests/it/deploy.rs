@@ -54,7 +54,7 @@ fn every_alert_has_its_section() {
 fn the_unit_is_one_that_systemd_understands() {
     let directory = tempfile::tempdir().expect("a directory");
     let unit: PathBuf = directory.path().join("repl.service");
-    let text = read("deploy/systemd/repl.service").replace("/usr/local/bin/repl", env!("CARGO_BIN_EXE_repl"));
+    let text = read("deploy/systemd/repl.service").replace("=repl ", concat!("=", env!("CARGO_BIN_EXE_repl"), " "));
     fs::write(&unit, text).expect("written");
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&unit).output() else {
         eprintln!("SKIPPED: there is no systemd-analyze");
@@ -71,4 +71,57 @@ fn the_unit_is_one_that_systemd_understands() {
     let output = security.args(["security", "--offline=true", exposure_max]).arg(&unit).output().expect("it is there");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("Overall exposure level"), "{told}");
+}
+
+#[test]
+fn the_package_for_debian_has_what_it_names() {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    let package = &manifest["package"]["metadata"]["deb"];
+    let text = |value: &toml::Value| value.as_str().expect("a text").to_owned();
+    let mut installed = BTreeSet::new();
+    for asset in package["assets"].as_array().expect("a list") {
+        let (from, to) = (text(&asset[0]), text(&asset[1]));
+        let name = Path::new(&from).file_name().expect("a name").to_str().expect("UTF-8").to_owned();
+        assert!(from.starts_with("target/release/") || root().join(&from).is_file(), "{from}");
+        installed.insert(format!("/{to}{name}"));
+    }
+    for file in package["conf-files"].as_array().expect("a list") {
+        assert!(installed.contains(&text(file)), "{file}");
+    }
+
+    let unit = read(&format!("{}/repl.service", text(&package["systemd-units"]["unit-scripts"])));
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+    let (program, words) = start.split_once(' ').expect("a program and its arguments");
+    assert!(installed.contains(&format!("/usr/bin/{program}")));
+    assert!(words.split_once("--config ").is_some_and(|(_, rest)| installed.iter().any(|file| rest.starts_with(file))));
+    let user = unit.lines().find_map(|line| line.strip_prefix("User=")).expect("a user");
+    let scripts = text(&package["maintainer-scripts"]);
+    let postinst = read(&format!("{scripts}/postinst"));
+    assert!(postinst.contains("useradd ") && postinst.contains(&format!(" {user}\n")), "{postinst}");
+    assert!(postinst.contains("\n#DEBHELPER#\n"), "what concerns systemd comes there");
+    let syntax = Command::new("sh").arg("-n").arg(root().join(scripts).join("postinst")).status().expect("a shell");
+    assert!(syntax.success());
+}
+
+#[test]
+fn the_settings_of_the_package_are_right_as_they_are_and_as_they_propose() {
+    let file = read("deploy/debian/repl.toml");
+    let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '));
+    let proposed = file.lines().map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)).unwrap_or(line));
+    let proposed = proposed.collect::<Vec<_>>().join("\n");
+    assert_ne!(proposed, file.trim_end());
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("repl.toml");
+    for text in [file, proposed] {
+        let here = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+        fs::write(here("cluster-secret"), "0123456789abcdef").expect("written");
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+        fs::write(here("token-key.pem"), key.public_key_pem()).expect("written");
+        fs::write(&path, text.replace("/etc/repl", &here("")).replace("/var/lib/repl", &here("data")))
+            .expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+        let output = command.env_clear().args(["config", "check", "--config"]).arg(&path).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
