@@ -13,6 +13,7 @@ const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl recover --force-new-cluster    go on with one node where the majority is lost
        repl token <COMMAND>                make tokens and look at them
        repl pub | sub | topic | presence   publish, follow topics, manage them, see who is there
+       repl top                            watch nodes and topics at work
        repl check                          tell a monitor whether the cluster is well
        repl context <COMMAND>              keep names for clusters
        repl config <COMMAND>               show and check settings

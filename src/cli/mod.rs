@@ -23,6 +23,7 @@ mod report;
 mod serve;
 mod service;
 mod signal;
+mod terminal;
 mod token;
 mod version;
 
@@ -60,7 +61,7 @@ pub fn run(
         Some(("completion", matches)) => Ok(completion::run(matches)),
         Some(("version", matches)) => Ok(version::run(matches)),
         Some(("dev", matches)) => dev::run(matches).map(Done::from),
-        Some((name @ ("pub" | "sub" | "topic" | "presence" | "check"), matches)) => {
+        Some((name @ ("pub" | "sub" | "topic" | "presence" | "top" | "check"), matches)) => {
             remote::run(name, matches, environment)
         }
         _ => serve::serve(&matches, environment).map(|()| String::new().into()),

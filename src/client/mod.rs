@@ -5,8 +5,10 @@
 //! deadline; a [`Subscription`] goes on, without a hole and without a repetition, for as long as somebody reads it.
 
 mod error;
+mod feed;
 mod server;
 mod sse;
+mod stream;
 mod subscription;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub use reqwest::{Method, header};
 
 pub use self::error::ClientError;
+pub use self::feed::{Feed, Told};
 pub use self::server::{Server, ServerError};
 pub use self::subscription::{Event, Message, Subscription};
 
@@ -138,6 +141,17 @@ impl Client {
     #[must_use]
     pub fn server(&self) -> Server {
         self.servers().first().expect("at least one").clone()
+    }
+
+    /// Adds servers that others have named, to be asked when those fail. Not where a token is shown: it was given to those
+    /// that are known.
+    pub fn learn(&self, others: impl IntoIterator<Item = Server>) {
+        let mut servers = self.servers();
+        for server in others.into_iter().filter(|_| self.token.is_none()) {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
     }
 
     /// Goes on to the next server. Answers how many there are.

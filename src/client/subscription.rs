@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, HeaderName};
-use reqwest::{Method, Response};
+use reqwest::header::HeaderName;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::sse::{Parser, SseEvent};
-use super::{Client, ClientError, Rounds, Server, Twice, in_time, read};
+use super::sse::SseEvent;
+use super::stream::Stream;
+use super::{Client, ClientError, Rounds, Server, Twice};
 
 /// Behind which event a stream goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -76,14 +76,6 @@ pub struct Subscription<'a> {
     end: Option<ClientError>,
 }
 
-/// A connection.
-#[derive(Debug)]
-struct Stream {
-    server: Server,
-    response: Response,
-    parser: Parser,
-}
-
 impl Client {
     /// Subscribes, with parameters of `/sse`. Does not connect yet.
     #[must_use]
@@ -119,33 +111,29 @@ impl Subscription<'_> {
                 self.connect().await?;
                 continue;
             };
-            let server = stream.server.clone();
-            match timeout(SILENCE_MAX, stream.response.chunk()).await {
-                Ok(Ok(Some(bytes))) => self.take(&bytes),
-                Ok(Err(source)) => self.lose(Some(ClientError::Unanswered { server, source })).await?,
-                // It has ended in order, or sends nothing.
-                Ok(Ok(None)) | Err(_) => self.lose(None).await?,
+            let mut events = Vec::new();
+            let heard = stream.next(SILENCE_MAX, |event, id| events.push((event, id.map(str::to_owned)))).await;
+            self.take(events);
+            match heard {
+                Ok(()) => {}
+                Err(Some(error @ ClientError::Garbled(_))) => self.end = Some(error),
+                Err(error) => self.lose(error).await?,
             }
         }
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
-        let server = self.client.server();
-        let asked = self.client.ask(Method::GET, "/sse", |mut request| {
+        let opened = Stream::open(self.client, "/sse", |mut request| {
             if let Some(cursor) = &self.cursor {
                 request = request.header(LAST_EVENT_ID, cursor);
             }
-            request.header(ACCEPT, "text/event-stream").query(&self.query)
+            request.query(&self.query)
         });
-        match in_time(asked).await {
-            Ok(response) if response.status().is_success() => {
-                self.stream = Some(Stream { server, response, parser: Parser::default() });
+        match opened.await {
+            Ok(stream) => {
+                self.stream = Some(stream);
                 Ok(())
             }
-            Ok(response) => match in_time(read(server, response)).await {
-                Ok(_) => unreachable!("the status is no success"),
-                Err(error) => self.lose(Some(error)).await,
-            },
             Err(error) => self.lose(Some(error)).await,
         }
     }
@@ -155,7 +143,7 @@ impl Subscription<'_> {
         let stream = self.stream.take();
         let servers = self.client.next_server();
         let pause = self.rounds.pause(servers);
-        let retry = stream.and_then(|stream| stream.parser.retry()).filter(|_| !pause.is_zero());
+        let retry = stream.and_then(|stream| stream.retry()).filter(|_| !pause.is_zero());
         if let Some(error) = error {
             if !error.may_pass(Twice::Same) || !self.begun && self.rounds.is_over(servers) {
                 return Err(error);
@@ -168,29 +156,22 @@ impl Subscription<'_> {
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8]) {
-        let Some(stream) = &mut self.stream else { return };
-        let (mut go_to, end) = (None, &mut self.end);
-        let whole = stream.parser.feed(bytes, |event, id| {
-            if let Some(id) = id {
-                self.cursor = Some(id.to_owned());
-            }
+    fn take(&mut self, events: Vec<(SseEvent, Option<String>)>) {
+        let Some(server) = self.stream.as_ref().map(|stream| stream.server.clone()) else { return };
+        for (event, id) in events {
+            self.cursor = id.or(self.cursor.take());
             self.begun = true;
             self.rounds = Rounds::default();
             match read_event(&event) {
                 Some(Told::Event(event)) => self.events.push_back(event),
-                Some(Told::Move(server)) => go_to = Some(server),
-                Some(Told::End(reason)) => *end = Some(ClientError::Ended(reason)),
+                Some(Told::Move(server)) => {
+                    self.client.go_to(server);
+                    self.stream = None;
+                }
+                Some(Told::End(reason)) => self.end = Some(ClientError::Ended(reason)),
                 Some(Told::Nothing) => {}
-                None => *end = Some(ClientError::Garbled(stream.server.clone())),
+                None => self.end = Some(ClientError::Garbled(server.clone())),
             }
-        });
-        if !whole {
-            *end = Some(ClientError::Garbled(stream.server.clone()));
-        }
-        if let Some(server) = go_to {
-            self.client.go_to(server);
-            self.stream = None;
         }
     }
 }

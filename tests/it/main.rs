@@ -47,3 +47,4 @@ mod service;
 mod soak;
 mod tidy;
 mod tls;
+mod top;

@@ -49,7 +49,7 @@ async fn every_document_has_the_members_that_the_reference_names() {
     .await;
 
     // As they are called, with what else a word stands for here, and how they end.
-    let commands: [(&str, &[&str], i32); 26] = [
+    let commands: [(&str, &[&str], i32); 27] = [
         ("version", &[], 0),
         ("context list", &[], 0),
         ("context show", &[], 0),
@@ -66,6 +66,7 @@ async fn every_document_has_the_members_that_the_reference_names() {
         ("presence room", &[], 0),
         ("presence --user ada", &[], 0),
         ("check --nodes 2", &[], 1),
+        ("top", &[], 0),
         ("cluster status", &["--data-dir", &node], 0),
         ("cluster verify", &["--data-dir", &node], 0),
         ("cluster add", &["--data-dir", &node], 0),

@@ -52,7 +52,7 @@ async fn a_server_that_stands_still_is_passed_over() {
 
 #[test]
 fn the_help_of_each_command_is_kept() {
-    for name in ["pub", "sub", "topic", "presence", "check"] {
+    for name in ["pub", "sub", "topic", "presence", "top", "check"] {
         let output = repl("", &[name, "--help"]).output().expect("it runs");
         golden::check(&format!("help-{name}.txt"), &String::from_utf8(output.stdout).expect("UTF-8"));
     }

@@ -7,6 +7,8 @@
 
 mod table;
 
+pub(super) use table::outlook;
+
 use std::ffi::OsString;
 
 use anyhow::Context;

@@ -33,12 +33,12 @@ fn rows(cluster: &Value) -> Vec<[String; COLUMNS.len()]> {
 
 fn summary(cluster: &Value) -> String {
     let (id, term) = (cell(member(cluster, "cluster")), member(cluster, "term"));
-    format!("cluster {id}, term {term}: {}\n", outlook(nodes(cluster)))
+    format!("cluster {id}, term {term}: {}\n", outlook(cluster))
 }
 
 /// What the cluster could lose and still write.
-fn outlook(nodes: &[Value]) -> String {
-    let voters: Vec<&Value> = nodes.iter().filter(|node| member(node, "role") != "learner").collect();
+pub(in crate::cli) fn outlook(cluster: &Value) -> String {
+    let voters: Vec<&Value> = nodes(cluster).iter().filter(|node| member(node, "role") != "learner").collect();
     let up = voters.iter().filter(|node| member(node, "state") == "up").count();
     let majority = voters.len() / 2 + 1;
     match up.checked_sub(majority) {

@@ -1,12 +1,11 @@
 //! Keys, as they are pressed on a terminal or come as letters from elsewhere.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
 use super::Event;
+use crate::cli::terminal::Raw;
 
 /// What is ordered by a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +27,6 @@ impl Key {
     }
 }
 
-/// A terminal that gives keys at once and doesn't show them, until this is dropped.
-pub(super) struct Raw(Option<Termios>);
-
 /// Sends each key as an event.
 pub(super) fn listen(events: Sender<Event>) -> Raw {
     let raw = Raw::enter();
@@ -42,27 +38,6 @@ pub(super) fn listen(events: Sender<Event>) -> Raw {
         }
     });
     raw
-}
-
-impl Raw {
-    fn enter() -> Self {
-        let stdin = io::stdin();
-        let Some(before) = stdin.is_terminal().then(|| tcgetattr(&stdin).ok()).flatten() else { return Self(None) };
-        let mut modes = before.clone();
-        // Ctrl-C stays a signal.
-        modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-        // Without it keys need Enter, and show; that is all.
-        let _ = tcsetattr(&stdin, OptionalActions::Now, &modes);
-        Self(Some(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
-        }
-    }
 }
 
 #[cfg(test)]

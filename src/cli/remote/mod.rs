@@ -7,6 +7,7 @@ mod presence;
 mod publish;
 mod subscribe;
 mod target;
+mod top;
 mod topic;
 
 use std::ffi::OsString;
@@ -35,7 +36,7 @@ pub(super) struct TimeUp(String);
 /// The grammars of the commands.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
     let codes = exit::help(&CODES);
-    let commands = [publish::command(), subscribe::command(), topic::command(), presence::command()];
+    let commands = [publish::command(), subscribe::command(), topic::command(), presence::command(), top::command()];
     // Those who wait for a monitor to answer don't wait for long.
     let check = complete(check::command(), check::EXIT_CODES)
         .mut_arg("patience", |arg| arg.default_value("10s").help("How long to wait for the answer of a server"));
@@ -110,6 +111,7 @@ pub(super) fn run(
             "pub" => publish::run(matches, &client).await,
             "sub" => subscribe::run(matches, &client).await,
             "presence" => presence::run(matches, &client).await,
+            "top" => top::run(matches, &client).await,
             _ => topic::run(matches, &client).await,
         }
     });

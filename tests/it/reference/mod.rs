@@ -77,6 +77,7 @@ fn every_command_has_its_place_in_the_reference() {
         "topic set",
         "topic delete",
         "presence",
+        "top",
         "check",
         "cluster",
         "cluster status",
