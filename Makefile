@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos simulate failover soak fuzz slowloris client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos simulate upgrade failover soak fuzz slowloris client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -36,6 +36,16 @@ chaos: ## Put three nodes through 330 faults of 22 kinds, cut the power of all 5
 		REPL_CHAOS_SEED=$$seed REPL_CHAOS_ROUNDS=$(ROUNDS) REPL_CHAOS_MESSAGES=350 $(CARGO) test --locked --test it whatever_happens; \
 	done
 	REPL_CHAOS_KINDS=PowerCut REPL_CHAOS_ROUNDS=$(CUTS) $(CARGO) test --locked --test it whatever_happens
+
+# Where from: make upgrade FROM=v0.1.0. By default the last release or, as long as there is none, a build of its time.
+FROM ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo 46fa19c)
+BEFORE := target/upgrade/$(FROM)
+
+upgrade: ## Take three nodes from an earlier build (FROM=revision) to this one, under load, and check every promise
+	rm -rf $(BEFORE) && mkdir -p $(BEFORE)
+	git archive $(FROM) | tar -x -C $(BEFORE)
+	cd $(BEFORE) && $(CARGO) build --locked --bin repl --target-dir $(CURDIR)/target/upgrade/target
+	REPL_UPGRADE_FROM=$(CURDIR)/target/upgrade/target/debug/repl REPL_CHAOS_MESSAGES=350 $(CARGO) test --locked --test it goes_over_to_the_next_build
 
 simulate: ## Go through 100 seeds of a simulated cluster, 60 seconds each
 	REPL_SIMULATION_SEEDS=$${REPL_SIMULATION_SEEDS:-100} REPL_SIMULATION_SECONDS=60 $(CARGO) test --locked --lib keeps_the_promises

@@ -81,6 +81,42 @@ async fn what_was_acknowledged_survives_the_death_of_all_nodes_at_once() {
 }
 
 #[tokio::test]
+async fn a_directory_of_another_version_is_refused_and_left_as_it_is() {
+    let mut cluster = Cluster::of(1).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(0), "orders").await;
+    let messages = client.publish_all(cluster.url(0), "orders", 0..10).await;
+    let node = &mut cluster.nodes[0];
+    assert_eq!(node.stop().await, Some(0));
+    let identity = node.data_dir().join("node.json");
+    let segments = fs::read_dir(node.data_dir().join("log")).expect("a directory");
+    let segments = segments.map(|entry| entry.expect("an entry").path());
+    let segment = segments.filter(|file| file.extension().is_some_and(|suffix| suffix == "seg")).max().expect("one");
+
+    for (file, version) in [(identity, 77), (segment, 99)] {
+        let before = fs::read(&file).expect("a file");
+        let mut bytes = before.clone();
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => {
+                let text = String::from_utf8(bytes).expect("UTF-8").replace("\"format\": 2", "\"format\": 77");
+                bytes = text.into_bytes();
+            }
+            // Behind eight bytes that say what it is.
+            _ => bytes[8..12].copy_from_slice(&99_u32.to_le_bytes()),
+        }
+        fs::write(&file, &bytes).expect("written");
+        let (code, text) = node.fails().await;
+        assert_eq!(code, Some(1), "{text}");
+        let told = format!("{} has format version {version}", file.display());
+        assert!(text.contains(&told), "{told}: {text}");
+        assert_eq!(fs::read(&file).expect("a file"), bytes);
+        fs::write(&file, before).expect("written");
+    }
+    node.start().await;
+    cluster.all_keep("orders", &messages).await;
+}
+
+#[tokio::test]
 async fn a_second_start_on_the_same_directory_says_so_and_ends() {
     let mut cluster = Cluster::of(1).await;
     let data_dir = cluster.nodes[0].data_dir().to_str().expect("a path of ASCII").to_owned();

@@ -15,7 +15,7 @@ pub(super) const VOTERS: usize = 3;
 pub(super) const NODES_MAX: usize = 5;
 
 /// Checkpoints, and segments that are purged, in every round.
-const ARGUMENTS: [&str; 4] = ["--checkpoint-bytes", "64KiB", "--checkpoint-interval", "500ms"];
+pub(super) const ARGUMENTS: [&str; 4] = ["--checkpoint-bytes", "64KiB", "--checkpoint-interval", "500ms"];
 
 /// A cluster, and as much of what is under it as this machine lets us touch.
 pub(super) struct Arena {
@@ -35,14 +35,20 @@ impl Arena {
         let disks: Vec<Ext4> = (0..VOTERS).map_while(|_| Ext4::new(Self::DISK_BYTES)).collect();
         let network = Network::new(NODES_MAX);
         let has_network = network.is_some();
-        let mut cluster = Cluster::over(VOTERS, &ARGUMENTS, network, &disks).await;
-        // Whoever loses its disk joins anew, the founder too.
-        let peers: Vec<String> = cluster.nodes.iter().map(|node| node.started().peer.clone()).collect();
-        for (number, node) in cluster.nodes.iter_mut().enumerate() {
+        let cluster = Cluster::over(VOTERS, &ARGUMENTS, network, &disks).await;
+        let mut arena = Self { urls: cluster.urls(), cluster, disks, has_network };
+        arena.let_anybody_come_anew();
+        arena
+    }
+
+    /// Whoever loses its disk joins anew, the founder too.
+    pub(super) fn let_anybody_come_anew(&mut self) {
+        let nodes = &mut self.cluster.nodes;
+        let peers: Vec<String> = nodes.iter().map(|node| node.started().peer.clone()).collect();
+        for (number, node) in nodes.iter_mut().enumerate() {
             let others: Vec<String> = peers.iter().filter(|peer| **peer != peers[number]).cloned().collect();
             node.join_by_way_of(&others);
         }
-        Self { urls: cluster.urls(), cluster, disks, has_network }
     }
 
     /// Nothing but a cluster.

@@ -13,6 +13,7 @@ mod load;
 mod planted;
 mod round;
 mod strike;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::env;

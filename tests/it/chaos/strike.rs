@@ -26,6 +26,9 @@ pub(super) enum Strike {
     /// SIGTERM, after which it ends in order.
     StopLeader,
     StopFollower,
+    /// The same for one that is chosen, which comes back with the build that it is to have by then: no trouble, and none of
+    /// [all kinds](Self::ALL).
+    Restart(usize),
     /// Nothing of what it sends arrives, and nothing reaches it.
     IsolateLeader,
     IsolateFollower,
@@ -114,6 +117,7 @@ impl Scene<'_> {
             Strike::PauseFollower => self.pause(follower).await,
             Strike::StopLeader => self.stop(leader).await,
             Strike::StopFollower => self.stop(follower).await,
+            Strike::Restart(node) => self.stop(node).await,
             Strike::IsolateLeader => self.isolate(leader).await,
             Strike::IsolateFollower => self.isolate(follower).await,
             Strike::DeafenLeader => {

@@ -97,7 +97,7 @@ impl Cluster {
     }
 
     /// One more node, not started yet: the founder if there is none, else one that joins by way of it.
-    fn prepare_next(&mut self) -> usize {
+    pub(crate) fn prepare_next(&mut self) -> usize {
         let number = self.nodes.len();
         let founder = self.nodes.first().map(|founder| founder.started().peer.clone());
         let form = founder.as_ref().map_or(vec!["--bootstrap"], |founder| vec!["--join", founder]);

@@ -20,6 +20,7 @@ const TAIL_LINES: usize = 60;
 #[derive(Debug)]
 pub(crate) struct Node {
     directory: PathBuf,
+    program: PathBuf,
     arguments: Vec<String>,
     /// The network namespace it runs in; that of the tests unless there is one.
     namespace: Option<String>,
@@ -63,6 +64,7 @@ impl Node {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Self {
             directory: directory.to_owned(),
+            program: env!("CARGO_BIN_EXE_repl").into(),
             arguments,
             namespace: None,
             limited: false,
@@ -91,7 +93,7 @@ impl Node {
             ("--log-format", "text".as_ref()),
             ("--drain-window", "1s".as_ref()),
         ];
-        let program = env!("CARGO_BIN_EXE_repl");
+        let program = self.program.to_str().expect("a path of ASCII");
         // Each of the wrappers becomes what it wraps.
         // Not `ip netns exec`, which would also keep every disk mounted that is mounted now.
         let ulimit = self.descriptors.map(|count| format!(r#"ulimit -n {count}; exec "$0" "$@""#));
@@ -205,7 +207,7 @@ impl Node {
 
     /// Runs `repl` with these words against this node. Answers its exit code, and what it printed.
     pub(crate) async fn run(&self, words: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
+        let mut command = Command::new(&self.program);
         command.env_clear().args(words).arg("--data-dir").arg(self.data_dir());
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8"))
@@ -277,6 +279,11 @@ impl Node {
     /// From the next start on it uses this one.
     pub(crate) fn set_fsync(&mut self, fsync: Fsync) {
         self.fsync = Some(fsync);
+    }
+
+    /// From the next start on it runs this build of the program.
+    pub(crate) fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
     }
 
     /// From the next start on it has this variable.
