@@ -91,5 +91,6 @@ fn change(row: RowChange) -> Change {
     match row {
         RowChange::Put { key, value } => Change::Put { key, value },
         RowChange::Delete { key } => Change::Delete { key },
+        RowChange::DeleteRange { keys, keep_last } => Change::DeleteRange { keys, keep_last },
     }
 }

@@ -1,5 +1,6 @@
 //! Reading what is kept: from memory above the last checkpoint, from the store below it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -7,7 +8,7 @@ use thiserror::Error;
 use super::Node;
 use crate::consensus::Replica;
 use crate::domain::{Message, Position, TopicName};
-use crate::state::{CodecError, HistoryRange, PageLimit, Slot, rows};
+use crate::state::{CodecError, HistoryRange, PageLimit, Slot, TopicId, rows};
 use crate::storage::{Store, StoreError};
 
 /// What the messages of a page take, so that large ones don't make pages of 64 MiB.
@@ -91,13 +92,20 @@ fn in_memory(slot: Slot) -> Option<Arc<Message>> {
 
 fn read(store: &Store, slots: Vec<Slot>) -> Result<Vec<Arc<Message>>, ReadError> {
     let mut messages = Vec::with_capacity(slots.len());
+    // What is left of the row that was read last, for each topic.
+    let mut rows: BTreeMap<TopicId, BTreeMap<Position, Message>> = BTreeMap::new();
     for slot in slots {
         match slot {
             Slot::Memory(message) => messages.push(message),
             Slot::Stored { topic, name, position } => {
-                if let Some(row) = store.get(&rows::message_key(topic, position))? {
-                    messages.push(Arc::new(rows::decode_message(name, position, &row)?));
+                let row = rows.entry(topic).or_default();
+                if !row.contains_key(&position)
+                    && let Some((key, value)) = store.last(&rows::message_row(topic, position))?
+                {
+                    let found = rows::decode_messages(&name, &key, &value)?;
+                    *row = found.into_iter().map(|message| (message.position, message)).collect();
                 }
+                messages.extend(row.remove(&position).map(Arc::new));
             }
         }
     }

@@ -1,18 +1,19 @@
 //! Moving what has changed into the store.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::access::RevokedAt;
 use super::expiring::Changes;
 use super::keys::KeyChanges;
-use super::payloads::Frozen;
+use super::payloads::Generation;
 use super::presence::MemberChanges;
-use super::rows::{self, MetaRow, RowChange, RowKey, TopicRow};
+use super::rows::{self, Loss, MetaRow, RowChange, RowKey, TopicRow};
 use super::tombstones::Tombstone;
 use super::topic::{Topic, TopicId};
-use super::topics::DeletedTopic;
 use super::{Machine, Ticket, codec};
-use crate::domain::{LogIndex, Revoked, Seq, TicketId};
+use crate::domain::{LogIndex, Position, Revoked, Seq, TicketId};
 
 /// The difference between the store and the machine at one moment. It is taken in the time it takes to list the changed
 /// rows; their bytes are made by [`Self::changes`], while the machine goes on.
@@ -20,8 +21,9 @@ use crate::domain::{LogIndex, Revoked, Seq, TicketId};
 pub struct Checkpoint {
     meta: MetaRow,
     topics: Vec<ChangedTopic>,
-    deleted: Vec<DeletedTopic>,
-    frozen: Frozen,
+    deleted: Vec<TopicId>,
+    /// Retained when the checkpoint began, every one of them.
+    messages: Arc<Generation>,
     tombstones: Vec<(u64, Option<Tombstone>)>,
     tickets: Changes<TicketId, Ticket>,
     revocations: Changes<Revoked, RevokedAt>,
@@ -32,6 +34,7 @@ pub struct Checkpoint {
 struct ChangedTopic {
     id: TopicId,
     row: TopicRow,
+    evicted: Option<Loss>,
     keys: KeyChanges,
 }
 
@@ -43,13 +46,19 @@ impl Machine {
     /// log.
     pub fn begin_checkpoint(&mut self) -> Option<Checkpoint> {
         let frozen = self.payloads.freeze(self.position)?;
-        let (topics, deleted) =
-            self.topics.take_changes(|topic, keys| ChangedTopic { id: topic.id, row: row(topic), keys });
+        let (topics, deleted) = self.topics.take_changes(|topic, keys| {
+            let first =
+                topic.retained.oldest().map(|kept| kept.position).filter(|first| frozen.messages.follows(*first));
+            let loss = first.map_or(Loss::All, |first| Loss::Before(first.get()));
+            let evicted = frozen.evicted.contains(&topic.id).then_some(loss);
+            ChangedTopic { id: topic.id, row: row(topic), evicted, keys }
+        });
         let tombstones = self.tombstones.take_changes();
         let tickets = self.access.tickets.take_changes();
         let revocations = self.access.revocations.take_changes();
         let members = self.presence.take_changes();
-        Some(Checkpoint { meta: self.meta(), topics, deleted, frozen, tombstones, tickets, revocations, members })
+        let messages = frozen.messages;
+        Some(Checkpoint { meta: self.meta(), topics, deleted, messages, tombstones, tickets, revocations, members })
     }
 
     /// The store has everything of the checkpoint. The payloads it held are freed when the checkpoint is dropped, so
@@ -59,11 +68,12 @@ impl Machine {
         self.payloads.thaw();
     }
 
-    /// How many rows a checkpoint would write or delete now, not counting keys.
+    /// About how many rows a checkpoint would write now, not counting keys.
     #[must_use]
     pub fn changed_rows(&self) -> usize {
-        self.topics.changed_rows()
-            + self.payloads.changed_rows()
+        let topics = self.topics.changed_rows();
+        topics
+            + self.payloads.changed_rows(topics)
             + self.tombstones.changed_rows()
             + self.access.changed_rows()
             + self.presence.changed_rows()
@@ -129,32 +139,37 @@ impl Checkpoint {
     pub fn changes(&self) -> impl Iterator<Item = RowChange> {
         let meta = put(RowKey::Meta, codec::encode(rows::VERSION, &self.meta));
         let topics = self.topics.iter().flat_map(ChangedTopic::changes);
-        let deleted = self.deleted.iter().flat_map(|topic| {
-            let keys = topic.keys.clone().map(|number| delete(RowKey::Key(topic.id, number)));
-            keys.chain([delete(RowKey::Topic(topic.id))])
+        let deleted = self.deleted.iter().flat_map(|id| {
+            [delete(RowKey::Topic(*id)), Loss::All.change(messages_of(*id)), Loss::All.change(keys_of(*id))]
         });
-        let messages = self
-            .frozen
-            .messages
-            .iter()
-            .map(|(topic, message)| put(RowKey::Message(*topic, message.position), rows::encode_message(message)));
-        let evicted = self.frozen.evicted.iter().map(|(topic, position)| delete(RowKey::Message(*topic, *position)));
+        let messages = self.messages.by_topic().into_iter().flat_map(|(id, messages)| {
+            rows::pack_messages(id, messages.into_iter()).map(|(key, value)| put(key, value))
+        });
         let tombstones = numbered(&self.tombstones, RowKey::Tombstone);
         let tickets = numbered(&self.tickets, RowKey::Ticket);
         let revocations = numbered(&self.revocations, RowKey::Revocation);
         let members = numbered(&self.members, RowKey::Member);
-        let of_topics = std::iter::once(meta).chain(topics).chain(deleted).chain(messages).chain(evicted);
+        let of_topics = std::iter::once(meta).chain(topics).chain(deleted).chain(messages);
         of_topics.chain(tombstones).chain(tickets).chain(revocations).chain(members)
     }
 }
 
 impl ChangedTopic {
     fn changes(&self) -> impl Iterator<Item = RowChange> {
-        let forgotten = self.keys.forgotten.clone().map(|number| delete(RowKey::Key(self.id, number)));
-        let new =
-            self.keys.new.iter().map(|(number, record)| put(RowKey::Key(self.id, *number), rows::encode_key(record)));
-        std::iter::once(put(RowKey::Topic(self.id), codec::encode_bare(&self.row))).chain(forgotten).chain(new)
+        let row = put(RowKey::Topic(self.id), codec::encode_bare(&self.row));
+        let evicted = self.evicted.map(|loss| loss.change(messages_of(self.id)));
+        let forgotten = self.keys.forgotten.map(|loss| loss.change(keys_of(self.id)));
+        let new = rows::pack_keys(self.id, self.keys.new.iter()).map(|(key, value)| put(key, value));
+        std::iter::once(row).chain(evicted).chain(forgotten).chain(new)
     }
+}
+
+fn messages_of(id: TopicId) -> impl Fn(u64) -> RowKey {
+    move |position| RowKey::Messages(id, Position::new(position))
+}
+
+fn keys_of(id: TopicId) -> impl Fn(u64) -> RowKey {
+    move |number| RowKey::Keys(id, number)
 }
 
 /// Rows that have no topic.

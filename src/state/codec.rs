@@ -1,5 +1,7 @@
 //! Bytes that name their format: a version, then [postcard](https://postcard.jamesmunns.com/wire-format).
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -38,6 +40,12 @@ pub(super) fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
 /// The value behind its version, and nothing else.
 pub(super) fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, CodecError> {
     decode_bare(versioned(version, bytes)?)
+}
+
+/// The same, if the version is one of several that the value is the same in.
+pub(super) fn decode_any<T: DeserializeOwned>(versions: RangeInclusive<u8>, bytes: &[u8]) -> Result<T, CodecError> {
+    let found = bytes.first().copied().filter(|found| versions.contains(found));
+    decode(found.unwrap_or(*versions.end()), bytes)
 }
 
 /// The value without a version, for rows, whose version stands in the meta row.

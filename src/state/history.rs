@@ -17,8 +17,7 @@ use crate::domain::{Message, Position, Selection, Timestamp, TopicName};
 pub enum Slot {
     /// Here.
     Memory(Arc<Message>),
-    /// In the store, at [`super::rows::message_key`]. The rows of a topic stand in the order of their positions, so that
-    /// neighbours of one topic are one range.
+    /// In the store, in [`super::rows::message_row`], which neighbours of one topic share.
     Stored {
         /// The topic in the store.
         topic: TopicId,

@@ -9,6 +9,7 @@ use super::digest::Digest;
 use super::expiry::{expires_at, is_expired};
 use super::outcome::Published;
 use super::queue::Queue;
+use super::rows::Loss;
 use crate::domain::{Fingerprint, IdempotencyKey, Message, Position, Seq, Timestamp};
 
 /// A key, and the message that was first published under it.
@@ -47,14 +48,14 @@ pub(super) struct Keys {
     numbers: BTreeMap<Arc<IdempotencyKey>, u64>,
     /// Of the records.
     digest: Digest,
-    /// The numbers whose rows the store has, or will have when the checkpoint under way is written.
+    /// The numbers that the store has, or will have when the checkpoint under way is written.
     stored: Range<u64>,
 }
 
 /// What a checkpoint has to write.
 #[derive(Debug)]
 pub(super) struct KeyChanges {
-    pub(super) forgotten: Range<u64>,
+    pub(super) forgotten: Option<Loss>,
     pub(super) new: Vec<(u64, KeyRecord)>,
 }
 
@@ -76,11 +77,6 @@ impl Keys {
     /// Of what is remembered.
     pub(super) fn digest(&self) -> Digest {
         self.digest
-    }
-
-    /// The numbers that have rows.
-    pub(super) fn stored(&self) -> Range<u64> {
-        self.stored.clone()
     }
 
     /// The record of a key, unless it is too old. What is too old may still be here, since only so much is forgotten
@@ -133,7 +129,9 @@ impl Keys {
     /// What has changed since the last call, or since the rows were read.
     pub(super) fn take_changes(&mut self) -> KeyChanges {
         let remembered = self.remembered();
-        let forgotten = self.stored.start..self.stored.end.min(remembered.start);
+        let forgets = self.stored.start < self.stored.end.min(remembered.start);
+        let loss = if remembered.start < self.stored.end { Loss::Before(remembered.start) } else { Loss::All };
+        let forgotten = forgets.then_some(loss);
         let new = self.stored.end.max(remembered.start)..remembered.end;
         let new = new.clone().zip(self.records.range(new).cloned()).collect();
         self.stored = remembered;

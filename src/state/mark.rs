@@ -8,7 +8,7 @@ use super::Machine;
 use super::checkpoint;
 use super::codec;
 use super::digest::Digest;
-use super::rows::{self, RowKey};
+use super::rows::RowKey;
 use super::topic::TopicId;
 use crate::domain::{LogIndex, Position, TopicName};
 
@@ -55,7 +55,7 @@ pub(super) type Marks = VecDeque<Mark>;
 impl Machine {
     /// Notes a mark. Costs a look at each topic, not at each message.
     pub(super) fn mark(&mut self) {
-        let mut digest = Digest::of_row(&RowKey::Meta.encode(), &codec::encode(rows::VERSION, &self.meta()));
+        let mut digest = Digest::of_row(&RowKey::Meta.encode(), &codec::encode_bare(&self.meta()));
         let of_topic = |topic| Digest::of_row(&[], &codec::encode_bare(&checkpoint::row(topic)));
         let topics: Vec<_> = self.topics.all().map(|topic| (topic.id, of_topic(topic))).collect();
         for (id, topic) in &topics {

@@ -31,6 +31,7 @@
 
 mod access;
 mod apply;
+mod bundle;
 mod checkpoint;
 mod codec;
 mod command;

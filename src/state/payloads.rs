@@ -1,7 +1,9 @@
 //! The payloads of messages that the store doesn't have yet.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::bundle;
 use super::topic::TopicId;
 use crate::domain::{Message, Position};
 
@@ -21,9 +23,18 @@ impl Generation {
         Self { after, ..Self::default() }
     }
 
-    /// The messages, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(TopicId, Arc<Message>)> {
-        self.slots.iter().flatten()
+    /// The messages of each topic, in order.
+    pub(super) fn by_topic(&self) -> BTreeMap<TopicId, Vec<&Message>> {
+        let mut topics: BTreeMap<_, Vec<&Message>> = BTreeMap::new();
+        for (topic, message) in self.slots.iter().flatten() {
+            topics.entry(*topic).or_default().push(message);
+        }
+        topics
+    }
+
+    /// Whether a position is of an older generation.
+    pub(super) fn follows(&self, position: Position) -> bool {
+        position <= self.after
     }
 
     fn index(&self, position: Position) -> Option<usize> {
@@ -59,8 +70,9 @@ impl Generation {
 pub(super) struct Payloads {
     current: Generation,
     frozen: Option<Arc<Generation>>,
-    /// Messages whose rows the store has, or will have when the checkpoint under way is written, and must lose again.
-    evicted: Vec<(TopicId, Position)>,
+    /// Topics of which the store has messages, or will have when the checkpoint under way is written, that they have
+    /// evicted.
+    evicted: BTreeSet<TopicId>,
 }
 
 /// What a checkpoint has to write.
@@ -68,8 +80,8 @@ pub(super) struct Payloads {
 pub(super) struct Frozen {
     /// Retained when it was frozen, every one of them.
     pub(super) messages: Arc<Generation>,
-    /// Messages whose rows the store must lose.
-    pub(super) evicted: Vec<(TopicId, Position)>,
+    /// Topics of which the store has messages that they have evicted.
+    pub(super) evicted: BTreeSet<TopicId>,
 }
 
 impl Payloads {
@@ -85,7 +97,7 @@ impl Payloads {
     /// The message left retention.
     pub(super) fn evict(&mut self, topic: TopicId, position: Position) {
         if !self.current.forget(position) {
-            self.evicted.push((topic, position));
+            self.evicted.insert(topic);
         }
     }
 
@@ -109,9 +121,9 @@ impl Payloads {
         self.frozen = None;
     }
 
-    /// Rows that a checkpoint would write now.
-    pub(super) fn changed_rows(&self) -> usize {
-        self.current.messages + self.evicted.len()
+    /// Rows that a checkpoint would write now at most, if the messages are of so many topics.
+    pub(super) fn changed_rows(&self, topics: usize) -> usize {
+        bundle::rows_max(self.current.messages, topics, self.current.bytes)
     }
 
     /// Bytes of messages that a checkpoint would write now.

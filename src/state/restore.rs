@@ -104,19 +104,24 @@ impl Machine {
             match (parsed, &mut rebuilding) {
                 (RowKey::Consensus, _) => {}
                 (RowKey::Meta, None) => {
-                    rebuilding = Some(Rebuilding::new(codec::decode(rows::VERSION, &value).map_err(damaged)?));
+                    let versions = rows::VERSION_MIN..=rows::VERSION;
+                    rebuilding = Some(Rebuilding::new(codec::decode_any(versions, &value).map_err(damaged)?));
                 }
                 (RowKey::Meta, Some(_)) => return Err(Contradiction::Meta.into()),
                 (_, None) => return Err(RestoreError::MetaMissing),
                 (RowKey::Topic(id), Some(machine)) => {
                     machine.topic(id, codec::decode_bare(&value).map_err(damaged)?)?;
                 }
-                (RowKey::Message(id, position), Some(machine)) => {
-                    let name = machine.rebuilt(id)?.row.name.clone();
-                    machine.message(id, &rows::decode_message(name, position, &value).map_err(damaged)?)?;
+                (RowKey::Messages(id, first), Some(machine)) => {
+                    let name = &machine.rebuilt(id)?.row.name;
+                    for message in rows::unpack_messages(name, first, &value).map_err(damaged)? {
+                        machine.message(id, &message)?;
+                    }
                 }
-                (RowKey::Key(id, number), Some(machine)) => {
-                    machine.key(id, number, rows::decode_key(&value).map_err(damaged)?)?;
+                (RowKey::Keys(id, first), Some(machine)) => {
+                    for (number, record) in rows::unpack_keys(first, &value).map_err(damaged)? {
+                        machine.key(id, number, record)?;
+                    }
                 }
                 (RowKey::Tombstone(number), Some(machine)) => {
                     machine.tombstone(number, codec::decode_bare(&value).map_err(damaged)?)?;
@@ -176,6 +181,9 @@ impl Rebuilding {
 
     fn message(&mut self, id: TopicId, message: &Message) -> Result<(), Contradiction> {
         let Rebuilt { topic, row } = self.rebuilt(id)?;
+        if message.position <= topic.evicted.position {
+            return Ok(());
+        }
         if message.seq != topic.next_seq() || message.seq >= row.next_seq || message.position <= topic.last_message {
             return Err(Contradiction::Messages(id));
         }
@@ -185,6 +193,9 @@ impl Rebuilding {
 
     fn key(&mut self, id: TopicId, number: u64, record: KeyRecord) -> Result<(), Contradiction> {
         let Rebuilt { topic, row } = self.rebuilt(id)?;
+        if number < row.first_key {
+            return Ok(());
+        }
         if number != topic.keys.remembered().end || number >= row.next_key {
             return Err(Contradiction::Keys(id));
         }

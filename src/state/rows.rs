@@ -6,8 +6,8 @@
 //! |-----------|-------------------------------|----------------------------------------------------------------|
 //! | meta      | `01`                          | format version (one byte), then `MetaRow`                      |
 //! | topic     | `02` topic id                 | `TopicRow`                                                     |
-//! | message   | `03` topic id, position       | seq, time, value, headers, type                                |
-//! | key       | `04` topic id, number         | key, fingerprint, position, seq, time                          |
+//! | messages  | `03` topic id, position of the first | of each: seq, time, value, headers, type                |
+//! | keys      | `04` topic id, number of the first   | of each: key, fingerprint, position, seq, time          |
 //! | tombstone | `05` number                   | name, last message, last position at its deletion              |
 //! | ticket    | `06` number                   | id, bearer, patterns, expiry                                   |
 //! | revocation | `07` number                  | whom, time, expiry                                             |
@@ -15,12 +15,15 @@
 //! | –         | [`RESERVED_CONSENSUS`] …      | kept for consensus; opaque here                                |
 //!
 //! The fields are written in the order of the structs and functions below; a change of any of them raises the version.
+//! Messages and keys stand in [bundles](super::bundle). A bundle may begin with some that are no longer retained.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::{self, CodecError};
+use super::bundle;
+use super::codec::CodecError;
 use super::digest::Digest;
 use super::keys::KeyRecord;
 use super::tombstones::End;
@@ -28,7 +31,10 @@ use super::topic::{Evicted, TopicId};
 use crate::domain::{LogIndex, Message, NodeId, Position, Seq, Timestamp, TopicName, TopicSettings};
 
 /// The version of the rows' format. It stands in the meta row and holds for all of them.
-pub(super) const VERSION: u8 = 5;
+pub(super) const VERSION: u8 = 6;
+
+/// The oldest version that is read: its bundles have one record each.
+pub(super) const VERSION_MIN: u8 = 5;
 
 /// Rows whose keys start with this byte belong to consensus: its last applied id and membership, which must change
 /// together with the state. [`super::Machine::restore`] passes over them.
@@ -36,8 +42,8 @@ pub const RESERVED_CONSENSUS: u8 = 0x10;
 
 const META: u8 = 0x01;
 const TOPIC: u8 = 0x02;
-const MESSAGE: u8 = 0x03;
-const KEY: u8 = 0x04;
+const MESSAGES: u8 = 0x03;
+const KEYS: u8 = 0x04;
 const TOMBSTONE: u8 = 0x05;
 const TICKET: u8 = 0x06;
 const REVOCATION: u8 = 0x07;
@@ -58,37 +64,87 @@ pub enum RowChange {
         /// Its key.
         key: Vec<u8>,
     },
+    /// Deletes the rows that are in a range before the change.
+    DeleteRange {
+        /// The first and the last key of the range.
+        keys: RangeInclusive<Vec<u8>>,
+        /// But for the last of them.
+        keep_last: bool,
+    },
 }
 
-/// The key of a stored message. All messages of one topic have neighbouring keys, in the order of their positions.
+/// What the store is to lose of the records of a kind that it has of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// Those with lower numbers than one that it has.
+    Before(u64),
+    All,
+}
+
+impl Loss {
+    pub(super) fn change(self, key: impl Fn(u64) -> RowKey) -> RowChange {
+        let (last, keep_last) = match self {
+            Self::Before(number) => (number, true),
+            Self::All => (u64::MAX, false),
+        };
+        RowChange::DeleteRange { keys: key(0).encode()..=key(last).encode(), keep_last }
+    }
+}
+
+/// The last row in this range is the one that has the message, if any has.
 #[must_use]
-pub fn message_key(topic: TopicId, position: Position) -> Vec<u8> {
-    RowKey::Message(topic, position).encode()
+pub fn message_row(topic: TopicId, position: Position) -> RangeInclusive<Vec<u8>> {
+    RowKey::Messages(topic, Position::ZERO).encode()..=RowKey::Messages(topic, position).encode()
 }
 
-/// The message in a row.
+/// The messages in a row.
 ///
 /// # Errors
-/// The value is damaged.
-pub fn decode_message(topic: TopicName, position: Position, value: &[u8]) -> Result<Message, CodecError> {
-    let (seq, created_at, value, headers, kind) = codec::decode_bare(value)?;
-    Ok(Message { position, topic, seq, created_at, value, headers, kind })
+/// The row is damaged.
+pub fn decode_messages(topic: &TopicName, key: &[u8], value: &[u8]) -> Result<Vec<Message>, CodecError> {
+    match RowKey::parse(key) {
+        Some(RowKey::Messages(_, first)) => unpack_messages(topic, first, value),
+        _ => Err(CodecError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
+    }
 }
 
-/// What [`decode_message`] reads; position and topic are known from the key.
-pub(super) fn encode_message(message: &Message) -> Vec<u8> {
-    let Message { position: _, topic: _, seq, created_at, value, headers, kind } = message;
-    codec::encode_bare(&(seq, created_at, value, headers, kind))
+pub(super) fn unpack_messages(topic: &TopicName, first: Position, value: &[u8]) -> Result<Vec<Message>, CodecError> {
+    let message = |(position, (seq, created_at, value, headers, kind))| {
+        let (position, topic) = (Position::new(position), topic.clone());
+        Message { position, topic, seq, created_at, value, headers, kind }
+    };
+    Ok(bundle::unpack(first.get(), value)?.into_iter().map(message).collect())
 }
 
-pub(super) fn encode_key(record: &KeyRecord) -> Vec<u8> {
-    let KeyRecord { key, fingerprint, position, seq, created_at } = record;
-    codec::encode_bare(&(key.as_ref(), fingerprint, position, seq, created_at))
+/// The rows of messages of one topic.
+pub(super) fn pack_messages<'a>(
+    id: TopicId,
+    messages: impl Iterator<Item = &'a Message>,
+) -> impl Iterator<Item = (RowKey, Vec<u8>)> {
+    let records = messages.map(|message| {
+        let Message { position, topic: _, seq, created_at, value, headers, kind } = message;
+        (position.get(), (seq, created_at, value, headers, kind))
+    });
+    bundle::pack(records).map(move |(first, row)| (RowKey::Messages(id, Position::new(first)), row))
 }
 
-pub(super) fn decode_key(value: &[u8]) -> Result<KeyRecord, CodecError> {
-    let (key, fingerprint, position, seq, created_at) = codec::decode_bare(value)?;
-    Ok(KeyRecord { key: Arc::new(key), fingerprint, position, seq, created_at })
+/// The rows of keys of one topic.
+pub(super) fn pack_keys<'a>(
+    id: TopicId,
+    records: impl Iterator<Item = &'a (u64, KeyRecord)>,
+) -> impl Iterator<Item = (RowKey, Vec<u8>)> {
+    let records = records.map(|(number, record)| {
+        let KeyRecord { key, fingerprint, position, seq, created_at } = record;
+        (*number, (key.as_ref(), fingerprint, position, seq, created_at))
+    });
+    bundle::pack(records).map(move |(first, row)| (RowKey::Keys(id, first), row))
+}
+
+pub(super) fn unpack_keys(first: u64, value: &[u8]) -> Result<Vec<(u64, KeyRecord)>, CodecError> {
+    let record = |(number, (key, fingerprint, position, seq, created_at))| {
+        (number, KeyRecord { key: Arc::new(key), fingerprint, position, seq, created_at })
+    };
+    Ok(bundle::unpack(first, value)?.into_iter().map(record).collect())
 }
 
 /// A row's key.
@@ -96,8 +152,8 @@ pub(super) fn decode_key(value: &[u8]) -> Result<KeyRecord, CodecError> {
 pub(super) enum RowKey {
     Meta,
     Topic(TopicId),
-    Message(TopicId, Position),
-    Key(TopicId, u64),
+    Messages(TopicId, Position),
+    Keys(TopicId, u64),
     Tombstone(u64),
     Ticket(u64),
     Revocation(u64),
@@ -116,8 +172,8 @@ impl RowKey {
         match self {
             Self::Meta => join(META, &[]),
             Self::Topic(id) => join(TOPIC, &[id.get()]),
-            Self::Message(id, position) => join(MESSAGE, &[id.get(), position.get()]),
-            Self::Key(id, number) => join(KEY, &[id.get(), number]),
+            Self::Messages(id, first) => join(MESSAGES, &[id.get(), first.get()]),
+            Self::Keys(id, first) => join(KEYS, &[id.get(), first]),
             Self::Tombstone(number) => join(TOMBSTONE, &[number]),
             Self::Ticket(number) => join(TICKET, &[number]),
             Self::Revocation(number) => join(REVOCATION, &[number]),
@@ -136,8 +192,8 @@ impl RowKey {
             RESERVED_CONSENSUS => return Some(Self::Consensus),
             META => Self::Meta,
             TOPIC => Self::Topic(TopicId::new(next()?)),
-            MESSAGE => Self::Message(TopicId::new(next()?), Position::new(next()?)),
-            KEY => Self::Key(TopicId::new(next()?), next()?),
+            MESSAGES => Self::Messages(TopicId::new(next()?), Position::new(next()?)),
+            KEYS => Self::Keys(TopicId::new(next()?), next()?),
             TOMBSTONE => Self::Tombstone(next()?),
             TICKET => Self::Ticket(next()?),
             REVOCATION => Self::Revocation(next()?),

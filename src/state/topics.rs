@@ -1,7 +1,7 @@
 //! All topics, by name and by id.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 
 use super::KeyWindow;
 use super::expiry::{Due, EXPIRY_STEPS_PER_ENTRY_MAX};
@@ -21,14 +21,7 @@ pub(super) struct Topics {
     due: Due,
     /// Topics whose rows differ from the store's. Some of them may be gone by now.
     changed: Vec<TopicId>,
-    deleted: Vec<DeletedTopic>,
-}
-
-/// Rows that a deleted topic may have in the store, beside those of its messages.
-#[derive(Debug)]
-pub(super) struct DeletedTopic {
-    pub(super) id: TopicId,
-    pub(super) keys: Range<u64>,
+    deleted: Vec<TopicId>,
 }
 
 impl Topics {
@@ -118,7 +111,7 @@ impl Topics {
     pub(super) fn remove(&mut self, name: &TopicName) -> Option<Topic> {
         let topic = self.by_id.remove(&self.ids.remove(name)?)?;
         self.due.reschedule(topic.id, topic.due, None);
-        self.deleted.push(DeletedTopic { id: topic.id, keys: topic.keys.stored() });
+        self.deleted.push(topic.id);
         Some(topic)
     }
 
@@ -164,10 +157,7 @@ impl Topics {
 
     /// What has changed since the last call, or since the rows were read: changed topics, each with what has changed of
     /// its keys, and deleted ones.
-    pub(super) fn take_changes<R>(
-        &mut self,
-        mut row: impl FnMut(&Topic, KeyChanges) -> R,
-    ) -> (Vec<R>, Vec<DeletedTopic>) {
+    pub(super) fn take_changes<R>(&mut self, mut row: impl FnMut(&Topic, KeyChanges) -> R) -> (Vec<R>, Vec<TopicId>) {
         let mut changed = std::mem::take(&mut self.changed);
         // In the order in which they lie in memory: apply waits for this.
         changed.sort_unstable();

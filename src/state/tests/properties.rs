@@ -296,11 +296,11 @@ fn check_presence(machine: &Machine, model: &Model) {
     }
 }
 
-fn rows_after_checkpoint(mut replica: Replica) -> Rows {
+fn records_after_checkpoint(mut replica: Replica) -> Rows {
     replica.end_checkpoint();
     replica.begin_checkpoint();
     replica.end_checkpoint();
-    replica.rows
+    replica.records()
 }
 
 proptest! {
@@ -332,7 +332,7 @@ proptest! {
         let entry = straight.machine.applied();
         prop_assert!(straight.machine.marked(entry).is_some());
         prop_assert_eq!(stopping.machine.marked(entry), straight.machine.marked(entry));
-        prop_assert_eq!(rows_after_checkpoint(stopping), rows_after_checkpoint(straight));
+        prop_assert_eq!(records_after_checkpoint(stopping), records_after_checkpoint(straight));
     }
 
     #[test]

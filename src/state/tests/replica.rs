@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::domain::{LogIndex, Message};
-use crate::state::rows::{self, RowChange};
+use crate::state::codec;
+use crate::state::keys::KeyRecord;
+use crate::state::rows::{self, RowChange, RowKey, TopicRow};
 use crate::state::{Checkpoint, Entry, Event, Machine, Outcome, Slot};
 
 /// All rows of a store.
@@ -39,10 +41,18 @@ impl Replica {
 
     pub(super) fn end_checkpoint(&mut self) {
         let Some(checkpoint) = self.checkpoint.take() else { return };
+        let before = self.rows.clone();
         for change in checkpoint.changes() {
             match change {
                 RowChange::Put { key, value } => drop(self.rows.insert(key, value)),
                 RowChange::Delete { key } => drop(self.rows.remove(&key)),
+                RowChange::DeleteRange { keys, keep_last } => {
+                    let mut range = before.range(keys);
+                    if keep_last {
+                        range.next_back();
+                    }
+                    range.for_each(|(key, _)| drop(self.rows.remove(key)));
+                }
             }
         }
         self.machine.end_checkpoint(&checkpoint);
@@ -62,13 +72,46 @@ impl Replica {
         self.rows.clone().into_iter().map(Ok)
     }
 
+    /// What the rows hold, however it is spread over them, under the keys of rows that would hold one record each. Fails if
+    /// a row holds nothing that is still wanted.
+    pub(super) fn records(&self) -> Rows {
+        let topic = |id| -> TopicRow {
+            codec::decode_bare(&self.rows[&RowKey::Topic(id).encode()]).expect("the row of a topic")
+        };
+        let mut all = Rows::new();
+        for (key, value) in &self.rows {
+            let before = all.len();
+            match RowKey::parse(key).expect("a key") {
+                RowKey::Messages(id, _) => {
+                    let TopicRow { name, evicted, .. } = topic(id);
+                    let mut messages = rows::decode_messages(&name, key, value).expect("a row of messages");
+                    messages.retain(|message| message.position > evicted.position);
+                    let record = |message: Message| (RowKey::Messages(id, message.position), format!("{message:?}"));
+                    all.extend(messages.into_iter().map(record).map(|(key, text)| (key.encode(), text.into())));
+                }
+                RowKey::Keys(id, first) => {
+                    let mut records = rows::unpack_keys(first, value).expect("a row of keys");
+                    records.retain(|(number, _)| *number >= topic(id).first_key);
+                    let record = |(number, record): (u64, KeyRecord)| (RowKey::Keys(id, number), format!("{record:?}"));
+                    all.extend(records.into_iter().map(record).map(|(key, text)| (key.encode(), text.into())));
+                }
+                _ => drop(all.insert(key.clone(), value.clone())),
+            }
+            assert_ne!(all.len(), before, "nothing in {key:?} is wanted");
+        }
+        all
+    }
+
     /// Fetches the message, from wherever it is.
     pub(super) fn fetch(&self, slot: &Slot) -> Arc<Message> {
         match slot {
             Slot::Memory(message) => Arc::clone(message),
             Slot::Stored { topic, name, position } => {
-                let value = self.rows.get(&rows::message_key(*topic, *position)).expect("retained, so stored");
-                Arc::new(rows::decode_message(name.clone(), *position, value).expect("a message row"))
+                let row = self.rows.range(rows::message_row(*topic, *position)).next_back();
+                let (key, value) = row.expect("retained, so stored");
+                let messages = rows::decode_messages(name, key, value).expect("a row of messages");
+                let found = messages.into_iter().find(|message| message.position == *position);
+                Arc::new(found.expect("retained, so stored"))
             }
         }
     }

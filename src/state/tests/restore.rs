@@ -9,14 +9,17 @@ use crate::domain::{
     Bearer, Headers, IdempotencyKey, JsonText, LogIndex, NewMessage, NodeId, Pattern, Revoked, TicketId, Timestamp,
     TopicName, TopicSettings, UserId,
 };
-use crate::state::rows::RESERVED_CONSENSUS;
+use crate::state::rows::{self, RESERVED_CONSENSUS, RowKey};
 use crate::state::{
     Attendee, CodecError, Command, Contradiction, Entry, KeyWindow, Machine, Quotas, RestoreError, Ticket,
 };
 
+fn name(name: &str) -> TopicName {
+    TopicName::parse(name).expect("a name")
+}
+
 /// What makes rows of every kind.
 pub(super) fn commands() -> Vec<Command> {
-    let name = |name: &str| TopicName::parse(name).expect("a name");
     let message = |value: &str| {
         let key = IdempotencyKey::parse(value).expect("a key");
         NewMessage::new(JsonText::parse(value).expect("JSON"), Headers::default(), None, Some(key))
@@ -109,10 +112,42 @@ fn no_row_can_be_there_twice() {
 #[test]
 fn another_version_is_named() {
     let mut rows = rows();
-    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 6;
-    let error = restore(rows).expect_err("version 6");
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 7;
+    let error = restore(rows).expect_err("version 7");
     let RestoreError::Row { source, .. } = error else { panic!("{error}") };
-    assert_eq!(source, CodecError::Version { found: 6, expected: 5 });
+    assert_eq!(source, CodecError::Version { found: 7, expected: 6 });
+}
+
+#[test]
+fn rows_of_the_version_before_are_read() {
+    let expected = restore(rows()).expect("the rows of a checkpoint");
+    let mut rows = rows();
+    // It had a row for each message and each key.
+    for (key, value) in rows.clone() {
+        match RowKey::parse(&key).expect("a key") {
+            RowKey::Messages(id, _) => {
+                let messages = rows::decode_messages(&name("t"), &key, &value).expect("a row of messages");
+                for message in &messages {
+                    rows.extend(rows::pack_messages(id, [message].into_iter()).map(|(key, row)| (key.encode(), row)));
+                }
+            }
+            RowKey::Keys(id, first) => {
+                for record in &rows::unpack_keys(first, &value).expect("a row of keys") {
+                    rows.extend(rows::pack_keys(id, [record].into_iter()).map(|(key, row)| (key.encode(), row)));
+                }
+            }
+            _ => {}
+        }
+    }
+    rows.get_mut([1].as_slice()).expect("the meta row")[0] = 5;
+    let restored = restore(rows).expect("the rows of a version that is read");
+    let (restored, expected) = [restored, expected]
+        .map(|mut machine| {
+            machine.mark();
+            machine.marked(machine.applied()).cloned().expect("marked just now")
+        })
+        .into();
+    assert_eq!(restored, expected);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -139,6 +139,25 @@ impl Database {
             Some(stored) => self.assemble(key, &stored).map(|(_, value)| Some(value)),
             None => Ok(None),
         }
+    }
+
+    /// The last row whose key lies in a range, verified.
+    pub(super) fn last(&self, keys: &RangeInclusive<Vec<u8>>) -> Result<Option<Row>, StoreError> {
+        let Some((head, first)) = self.guard(|| self.heads(keys).next_back().transpose())? else { return Ok(None) };
+        let key = row::key_of_head(&head).to_vec();
+        let (_, value) = self.assemble(&key, &first)?;
+        Ok(Some((key, value)))
+    }
+
+    /// The keys of the rows in a range.
+    pub(super) fn keys(&self, keys: &RangeInclusive<Vec<u8>>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let heads = self.heads(keys).keys();
+        let found = self.guard(|| heads.collect::<sled::Result<Vec<_>>>())?;
+        Ok(found.iter().map(|head| row::key_of_head(head).to_vec()).collect())
+    }
+
+    fn heads(&self, keys: &RangeInclusive<Vec<u8>>) -> sled::Iter {
+        self.db.range(row::head_key(keys.start())..=row::head_key(keys.end()))
     }
 
     /// Some of the rows whose heads lie in the range, verified: the first ones, or the last ones first. None if there

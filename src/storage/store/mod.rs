@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -67,6 +68,13 @@ pub enum Change {
     Delete {
         /// Its key.
         key: Vec<u8>,
+    },
+    /// Removes the rows that are in a range before the commit.
+    DeleteRange {
+        /// The first and the last key of the range.
+        keys: RangeInclusive<Vec<u8>>,
+        /// But for the last of them.
+        keep_last: bool,
     },
 }
 
@@ -156,19 +164,26 @@ impl Store {
     /// [`StoreError::TooLarge`], and [`StoreError::Damaged`] if a row that is to change is damaged: nothing was
     /// changed. [`StoreError::Replaced`]. After [`StoreError::Io`], or any error of sled, further commits are refused.
     pub fn commit(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), StoreError> {
-        let changes: BTreeMap<_, _> = changes
-            .into_iter()
-            .map(|change| match change {
-                Change::Put { key, value } => (key, Some(value)),
-                Change::Delete { key } => (key, None),
-            })
-            .collect();
-        if changes.is_empty() {
+        let (mut writer, mut tally) = self.write()?;
+        let mut rows = BTreeMap::new();
+        for change in changes {
+            match change {
+                Change::Put { key, value } => drop(rows.insert(key, Some(value))),
+                Change::Delete { key } => drop(rows.insert(key, None)),
+                Change::DeleteRange { keys, keep_last } => {
+                    let mut found = self.database().keys(&keys)?;
+                    if keep_last {
+                        found.pop();
+                    }
+                    rows.extend(found.into_iter().map(|key| (key, None)));
+                }
+            }
+        }
+        if rows.is_empty() {
             return Ok(());
         }
-        let (mut writer, mut tally) = self.write()?;
         let mut batch = Batch::default();
-        for (key, value) in changes {
+        for (key, value) in rows {
             let old = self.database().head(&key)?;
             if let Some(old) = old {
                 tally.remove(&key, old);
@@ -197,6 +212,14 @@ impl Store {
     /// [`StoreError::Damaged`], [`StoreError::Io`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.database().get(key)
+    }
+
+    /// The last row whose key lies in a range, verified. Costs a seek.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::Io`].
+    pub fn last(&self, keys: &RangeInclusive<Vec<u8>>) -> Result<Option<Row>, StoreError> {
+        self.database().last(keys)
     }
 
     /// The rows from `from` on and before `to_exclusive`, verified, in the order of their keys or in the opposite one.

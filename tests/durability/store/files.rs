@@ -4,13 +4,31 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use repl::storage::Store;
+use repl::storage::{Change, Store};
 
 /// sled's file, where the store keeps it.
 pub(crate) const DB: &str = "state-1/db";
 
 /// All rows.
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Does what a commit of these changes does.
+pub(crate) fn commit(rows: &mut Rows, changes: Vec<Change>) {
+    let before = rows.clone();
+    for change in changes {
+        match change {
+            Change::Put { key, value } => drop(rows.insert(key, value)),
+            Change::Delete { key } => drop(rows.remove(&key)),
+            Change::DeleteRange { keys, keep_last } => {
+                let mut range = before.range(keys);
+                if keep_last {
+                    range.next_back();
+                }
+                range.for_each(|(key, _)| drop(rows.remove(key)));
+            }
+        }
+    }
+}
 
 /// Reads a store whole.
 pub(crate) fn rows(store: &Store) -> Rows {

@@ -32,12 +32,7 @@ pub(crate) struct Model {
 impl Model {
     /// Goes on to a later generation.
     pub(crate) fn advance(&mut self, to: u64, changes: Changes) {
-        for change in (self.generation + 1..=to).flat_map(changes) {
-            match change {
-                Change::Put { key, value } => drop(self.rows.insert(key, value)),
-                Change::Delete { key } => drop(self.rows.remove(&key)),
-            }
-        }
+        (self.generation + 1..=to).for_each(|generation| files::commit(&mut self.rows, changes(generation)));
         self.generation = to;
     }
 }
@@ -76,10 +71,8 @@ pub(crate) fn changes(generation: u64) -> Vec<Change> {
         changes.push(put(format!("window/{generation:020}/{row}"), generation << 20 | row));
     }
     if let Some(oldest) = generation.checked_sub(WINDOW) {
-        changes.extend((0..per_generation(oldest)).map(|row| {
-            let key = format!("window/{oldest:020}/{row}").into_bytes();
-            Change::Delete { key }
-        }));
+        let keys = format!("window/{oldest:020}/").into_bytes()..=format!("window/{oldest:020}/9").into_bytes();
+        changes.push(Change::DeleteRange { keys, keep_last: false });
     }
     changes
 }

@@ -1,18 +1,19 @@
 //! The store against a map.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
 use proptest::prelude::*;
 use repl::storage::{Change, KEY_BYTES_MAX, Row, Store, StoreError, VALUE_BYTES_MAX};
 
-use super::files::{Rows, rows};
+use super::files::{self, Rows, rows};
 use crate::directory_in_memory;
 
 #[derive(Clone, Debug)]
 enum Step {
     Commit(Vec<Change>),
     Range(Vec<u8>, Vec<u8>),
+    Last(RangeInclusive<Vec<u8>>),
     Reopen,
 }
 
@@ -37,13 +38,19 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => (key(), value()).prop_map(|(key, value)| Change::Put { key, value }),
         1 => key().prop_map(|key| Change::Delete { key }),
+        1 => (keys(), any::<bool>()).prop_map(|(keys, keep_last)| Change::DeleteRange { keys, keep_last }),
     ]
+}
+
+fn keys() -> impl Strategy<Value = RangeInclusive<Vec<u8>>> {
+    (key(), key()).prop_map(|(one, other)| if one < other { one..=other } else { other..=one })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop::collection::vec(change(), 0..40).prop_map(Step::Commit),
         4 => (key(), key()).prop_map(|(from, to)| Step::Range(from, to)),
+        4 => keys().prop_map(Step::Last),
         1 => Just(Step::Reopen),
     ]
 }
@@ -60,14 +67,11 @@ proptest! {
             match step {
                 Step::Commit(changes) => {
                     store.commit(changes.clone()).expect("commits");
-                    for change in changes.clone() {
-                        match change {
-                            Change::Put { key, value } => drop(model.insert(key, value)),
-                            Change::Delete { key } => drop(model.remove(&key)),
+                    files::commit(&mut model, changes.clone());
+                    for change in changes {
+                        if let Change::Put { key, .. } | Change::Delete { key } = change {
+                            prop_assert_eq!(store.get(&key).expect("reads"), model.get(&key).cloned());
                         }
-                    }
-                    for Change::Put { key, .. } | Change::Delete { key } in changes {
-                        prop_assert_eq!(store.get(&key).expect("reads"), model.get(&key).cloned());
                     }
                 }
                 Step::Range(from, to) => {
@@ -77,6 +81,11 @@ proptest! {
                     let backwards: Vec<_> = expected.into_iter().rev().collect();
                     prop_assert_eq!(collect(&store, &from, &to, true), backwards);
                     prop_assert_eq!(store.get(&from).expect("reads"), model.get(&from).cloned());
+                }
+                Step::Last(keys) => {
+                    let expected = model.range(keys.clone()).next_back();
+                    let expected = expected.map(|(key, value)| (key.clone(), value.clone()));
+                    prop_assert_eq!(store.last(&keys).expect("reads"), expected);
                 }
                 Step::Reopen => {
                     drop(store);
