@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod consensus;
 pub mod domain;
+pub mod durations;
 #[cfg(test)]
 mod fuzz;
 pub mod http;

@@ -1,7 +1,7 @@
 //! Encoded frames one behind the other, and where each of them ends.
 
 use super::chunk::{Chunk, ChunkBuffer};
-use crate::domain::Position;
+use crate::domain::{Position, Timestamp};
 
 /// The broker's own order: one number for each event delivered into logs, messages and others alike. A position can't
 /// take its place, for the deletion of a topic shares that of the message before it.
@@ -19,6 +19,15 @@ impl Tick {
     }
 }
 
+/// Where a frame stands in the order of things.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) tick: Tick,
+    pub(super) position: Position,
+    /// When, if it is a message.
+    pub(super) published: Option<Timestamp>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     tick: Tick,
@@ -32,6 +41,8 @@ struct Frame {
 pub(super) struct Frames<B> {
     blocks: B,
     index: Vec<Frame>,
+    /// When the oldest of its messages was published.
+    since: Option<Timestamp>,
 }
 
 /// Frames that are still being added to.
@@ -44,6 +55,8 @@ pub(super) type Batch = Frames<Chunk>;
 pub(super) struct Run {
     pub(super) chunk: Chunk,
     pub(super) frames: usize,
+    /// When the oldest message was published of the batch that they are of.
+    pub(super) since: Option<Timestamp>,
     /// Of the last frame.
     pub(super) tick: Tick,
     /// Of the last frame.
@@ -76,7 +89,7 @@ impl<B: AsRef<[u8]>> Frames<B> {
         let frames = if out.is_empty() { fitting.max(1) } else { fitting };
         let last = rest.get(frames.checked_sub(1)?).filter(|frame| frame.tick <= until)?;
         out.push(self.blocks.as_ref().get(start..last.end)?);
-        Some(Copied { frames, tick: last.tick, position: last.position })
+        Some(Copied { frames, since: self.since, tick: last.tick, position: last.position })
     }
 
     fn count_until(&self, tick: Tick) -> usize {
@@ -93,6 +106,8 @@ impl<B: AsRef<[u8]>> Frames<B> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copied {
     pub(super) frames: usize,
+    /// As in [`Run`].
+    pub(super) since: Option<Timestamp>,
     /// Of the last frame.
     pub(super) tick: Tick,
     /// Of the last frame.
@@ -100,9 +115,11 @@ pub(super) struct Copied {
 }
 
 impl Draft {
-    pub(super) fn push(&mut self, tick: Tick, position: Position, frame: &[u8]) {
+    pub(super) fn push(&mut self, at: Place, frame: &[u8]) {
+        let Place { tick, position, published } = at;
         self.blocks.push(frame);
         self.index.push(Frame { tick, position, end: self.blocks.len() });
+        self.since = self.since.into_iter().chain(published).min();
     }
 
     pub(super) fn len_bytes(&self) -> usize {
@@ -112,7 +129,7 @@ impl Draft {
     pub(super) fn seal(mut self) -> Batch {
         // A batch may be kept for a while; the slack of a growing vector would double it.
         self.index.shrink_to_fit();
-        Batch { blocks: self.blocks.freeze(), index: self.index }
+        Batch { blocks: self.blocks.freeze(), index: self.index, since: self.since }
     }
 }
 
@@ -131,6 +148,6 @@ impl Batch {
             0 => self.blocks.clone(),
             start => Chunk::from(self.blocks.as_ref().get(start..)?),
         };
-        Some(Run { chunk, frames, tick: last.tick, position: last.position })
+        Some(Run { chunk, frames, since: self.since, tick: last.tick, position: last.position })
     }
 }

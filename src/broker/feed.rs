@@ -8,6 +8,7 @@ use std::task::Waker;
 use tokio::sync::mpsc::error::SendError;
 
 use super::Hub;
+use super::batch::Place;
 use super::frame::{self, Control, Format};
 use super::pacer::Job;
 use super::registry::{Announced, Reset, Target};
@@ -79,7 +80,12 @@ impl Feed {
         let epoch = self.hub.common.epoch;
         self.frame.clear();
         encode(target.event, epoch, target.log.format(), &mut self.frame);
-        target.log.append(target.tick, target.position, self.frame.as_bytes());
+        let published = match target.event {
+            Event::Published(message) => Some(message.created_at),
+            _ => None,
+        };
+        let at = Place { tick: target.tick, position: target.position, published };
+        target.log.append(at, self.frame.as_bytes());
     }
 
     /// All logs hold what leads up to here. Said no sooner, or a subscription would be quiet at a position whose messages

@@ -99,7 +99,7 @@ impl Merge {
             return Taken::Run(run);
         }
 
-        let (mut merged, mut frames, mut last) = (ChunkBuffer::default(), 0, None);
+        let (mut merged, mut frames, mut since, mut last) = (ChunkBuffer::default(), 0, None, None);
         while let Some(Reverse((_, at))) = heads.pop() {
             let tick = last.map_or(after, |(tick, _)| tick);
             let stop = heads.peek().map_or(until, |Reverse((next, _))| next.previous());
@@ -107,11 +107,12 @@ impl Merge {
             // Nothing: the buffer is full, or the log has dropped frames meanwhile. What has been read so far is complete.
             let Some((copied, next)) = log.copy(tick, stop, MERGED_BYTES_MAX, &mut merged) else { break };
             frames += copied.frames;
+            since = since.into_iter().chain(copied.since).min();
             last = Some((copied.tick, copied.position));
             heads.extend(head(at, next));
         }
         match last {
-            Some((tick, position)) => Taken::Run(Run { chunk: merged.freeze(), frames, tick, position }),
+            Some((tick, position)) => Taken::Run(Run { chunk: merged.freeze(), frames, since, tick, position }),
             None => Taken::Behind,
         }
     }

@@ -64,6 +64,7 @@ use self::pacer::Job;
 use self::registry::Registry;
 use self::stats::Counters;
 use crate::domain::{Epoch, Position, Selection, TopicName};
+use crate::durations::Durations;
 
 /// The bounds of a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +155,13 @@ impl Broker {
     #[must_use]
     pub fn subscribers(&self, topic: &TopicName) -> usize {
         self.hub.registry.subscribers(topic)
+    }
+
+    /// How long after it was published a message was handed to a subscription: each time something was handed out, the
+    /// oldest of what it may have come from. Told in milliseconds, by the clocks of this node and the leader.
+    #[must_use]
+    pub fn deliveries(&self) -> Durations {
+        self.hub.common.counters.deliveries.clone()
     }
 
     /// Counts for metrics.

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::batch::{Batch, Copied, Draft, Run, Tick};
+use super::batch::{Batch, Copied, Draft, Place, Run, Tick};
 use super::chunk::ChunkBuffer;
-use crate::domain::Position;
 
 /// Frames in order of their ticks, the older ones in sealed batches.
 #[derive(Debug, Default)]
@@ -27,17 +26,17 @@ pub(super) struct Sealed {
 impl Ring {
     /// Adds a frame to what waits to be sealed, as one of those that become batches of at most `batch_bytes_max`; a
     /// larger frame becomes a batch of its own.
-    pub(super) fn push(&mut self, tick: Tick, position: Position, frame: &[u8], batch_bytes_max: usize) {
+    pub(super) fn push(&mut self, at: Place, frame: &[u8], batch_bytes_max: usize) {
         match self.pending.last_mut().filter(|draft| draft.len_bytes() + frame.len() <= batch_bytes_max) {
-            Some(draft) => draft.push(tick, position, frame),
+            Some(draft) => draft.push(at, frame),
             None => {
                 let mut draft = Draft::default();
-                draft.push(tick, position, frame);
+                draft.push(at, frame);
                 self.pending.push(draft);
             }
         }
         self.pending_bytes += frame.len();
-        self.appended = tick;
+        self.appended = at.tick;
     }
 
     /// Seals what is pending. Of the batches sealed earlier, at most `keep_bytes_max` stay; the new ones stay whatever

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::domain::Timestamp;
+use crate::durations::Durations;
+
 /// Counts since the broker was made, and some levels of this moment. For metrics: numbers that move together may be
 /// read a moment apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub(super) struct Counters {
     delivered_frames: AtomicU64,
     delivered_bytes: AtomicU64,
     behind: AtomicU64,
+    pub(super) deliveries: Durations,
 }
 
 impl Counters {
@@ -62,7 +66,10 @@ impl Counters {
         self.rounds_cut.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn delivered(&self, frames: usize, bytes: usize) {
+    pub(super) fn delivered(&self, frames: usize, bytes: usize, since: Option<Timestamp>) {
+        if let Some(since) = since {
+            self.deliveries.record(Timestamp::now().since(since));
+        }
         self.delivered_frames.fetch_add(frames as u64, Ordering::Relaxed);
         self.delivered_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -100,10 +100,10 @@ impl Subscription {
                 self.hub.common.counters.fell_behind();
                 Poll::Ready(Delivery::Behind)
             }
-            Taken::Run(Run { chunk, frames, tick, position }) => {
+            Taken::Run(Run { chunk, frames, since, tick, position }) => {
                 self.tick = tick;
                 self.position = position;
-                self.hub.common.counters.delivered(frames, chunk.as_ref().len());
+                self.hub.common.counters.delivered(frames, chunk.as_ref().len(), since);
                 Poll::Ready(Delivery::Frames { chunk, position })
             }
         }

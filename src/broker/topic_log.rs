@@ -6,12 +6,12 @@ use std::task::Waker;
 
 use super::Common;
 use super::audience::{Audience, Presence, Seat};
-use super::batch::{Copied, Run, Tick};
+use super::batch::{Copied, Place, Run, Tick};
 use super::chunk::ChunkBuffer;
 use super::frame::Format;
 use super::inbox::Inbox;
 use super::ring::Ring;
-use crate::domain::{Position, TopicName};
+use crate::domain::TopicName;
 
 /// Frames of a topic, and those who read them. A round begins when a seal wakes all that wait, and ends when they have
 /// all come back for more, which means that they have passed on what they got. What is appended meanwhile waits, and the
@@ -97,12 +97,12 @@ impl TopicLog {
 
     /// Adds a frame, to be sealed by the next [`Self::flush`] or later. Ticks must rise over all logs, in order of the
     /// calls: a follower that sees a frame of one log can rely on every log having told it about the frames before.
-    pub(super) fn append(self: &Arc<Self>, tick: Tick, position: Position, frame: &[u8]) {
+    pub(super) fn append(self: &Arc<Self>, at: Place, frame: &[u8]) {
         let mut state = self.lock();
         if state.audience.is_empty() {
             return;
         }
-        state.ring.push(tick, position, frame, self.common.options.batch_bytes_max);
+        state.ring.push(at, frame, self.common.options.batch_bytes_max);
         state.audience.rouse(|inbox, seat| inbox.tell(Arc::clone(self), seat));
     }
 

@@ -81,6 +81,7 @@ use self::wire::Offer;
 pub use self::wire::{Expelled, Proposed};
 use crate::broker::Feed;
 use crate::domain::{LogIndex, NodeId};
+use crate::durations::Durations;
 use crate::state::EncodedCommand;
 use crate::storage::{Log, LogFailure, LogMetrics};
 
@@ -243,6 +244,12 @@ impl Consensus {
     #[must_use]
     pub fn replica(&self) -> &Replica {
         &self.inner.replica
+    }
+
+    /// How long it took, on the leader, from a command's arrival until it was applied.
+    #[must_use]
+    pub fn commits(&self) -> Durations {
+        self.inner.proposer.commits().clone()
     }
 
     /// What the log counts.

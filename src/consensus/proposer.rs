@@ -9,10 +9,12 @@ use std::sync::Arc;
 use openraft::errors::{ClientWriteError, RaftError};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::types::{Applied, Proposal, Raft, TypeConfig};
 use super::wire::Proposed;
 use crate::domain::Timestamp;
+use crate::durations::Durations;
 use crate::state::{EncodedCommand, Entry, KeyWindow, Outcome, Quotas};
 
 /// Entries proposed and not yet applied. Two keep the disk busy while the last one is applied and answered; more only
@@ -52,21 +54,32 @@ struct Request {
 #[derive(Clone, Debug)]
 pub(super) struct Proposer {
     queue: mpsc::Sender<Request>,
+    commits: Durations,
 }
 
 impl Proposer {
     /// The queue, and the task that empties it, which ends when every handle is gone.
     pub(super) fn new(raft: Raft, key_window: KeyWindow, quotas: Quotas) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        (Self { queue }, run(raft, key_window, quotas, requests))
+        (Self { queue, commits: Durations::default() }, run(raft, key_window, quotas, requests))
     }
 
     /// Proposes commands, in one entry and in this order, and waits until they are applied here.
     pub(super) async fn propose(&self, commands: Vec<EncodedCommand>) -> Result<Proposed, ProposeError> {
+        let begun = Instant::now();
         let (reply, wait) = oneshot::channel();
         self.queue.send(Request { commands, reply }).await.map_err(|_| ProposeError::Stopping)?;
         // A dropped reply means that the engine stopped with the entry in its hands.
-        wait.await.unwrap_or(Err(ProposeError::Unknown))
+        let proposed = wait.await.unwrap_or(Err(ProposeError::Unknown));
+        if proposed.is_ok() {
+            self.commits.record(begun.elapsed());
+        }
+        proposed
+    }
+
+    /// How long it took from here until commands were applied.
+    pub(super) fn commits(&self) -> &Durations {
+        &self.commits
     }
 }
 

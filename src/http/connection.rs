@@ -97,10 +97,13 @@ where
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            let mut done = if stopped { Closed::Stopped } else { Closed::Client };
             if let Err(error) = result {
                 debug!(error = error.as_ref() as &dyn std::error::Error, "a connection broke");
+                if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+                    done = Closed::Head;
+                }
             }
-            let done = if stopped { Closed::Stopped } else { Closed::Client };
             return Poll::Ready(Err(if activity.is_stalled() { Closed::Stalled } else { done }));
         }
         if let Some(taken_over) = activity.taken_over() {

@@ -19,8 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use super::access::Operator;
-use super::durations::Durations;
 use super::{App, Code, Problem};
+use crate::durations::Durations;
 
 /// From half a millisecond, a read from memory, to beyond the time a write may take.
 const DURATION_BUCKETS_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
@@ -34,10 +34,11 @@ pub struct Metrics {
     publishes: Durations,
     in_flight: Gauge,
     streams: Gauge,
-    streams_opened: Family<OpenedLabels, Counter>,
+    streams_opened: Family<OutcomeLabels, Counter>,
     connections: Gauge,
     connections_closed: Family<ReasonLabels, Counter>,
     replays_cut: Counter,
+    messages: Family<OutcomeLabels, Counter>,
     problems: Family<ProblemLabels, Counter>,
     tokens_refused: Family<ReasonLabels, Counter>,
 }
@@ -59,7 +60,7 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OpenedLabels {
+struct OutcomeLabels {
     result: &'static str,
 }
 
@@ -96,6 +97,8 @@ pub(super) enum Closed {
     TooFast,
     /// It was to speak TLS, and did not, or not in time.
     Handshake,
+    /// It sent a head that was too large.
+    Head,
     /// It sent nothing for too long, or a head too slowly.
     Idle,
     /// It took nothing for too long.
@@ -112,6 +115,7 @@ impl Closed {
             Self::AddressFull => "address",
             Self::TooFast => "rate",
             Self::Handshake => "handshake",
+            Self::Head => "head",
             Self::Idle => "idle",
             Self::Stalled => "stalled",
             Self::Stopped => "stopped",
@@ -133,9 +137,12 @@ impl Metrics {
             connections: Gauge::default(),
             connections_closed: Family::default(),
             replays_cut: Counter::default(),
+            messages: Family::default(),
             problems: Family::default(),
             tokens_refused: Family::default(),
         };
+        let help = "Messages published through this node, by what became of them";
+        registry.register("messages_published", help, metrics.messages.clone());
         let registry = registry.sub_registry_with_prefix("http");
         registry.register("requests", "Requests answered, by class of status", metrics.requests.clone());
         registry.register_with_unit(
@@ -157,6 +164,15 @@ impl Metrics {
         metrics
     }
 
+    /// Counts messages of a publish that was carried out.
+    pub(super) fn messages_published(&self, stored: usize, repeated: usize) {
+        for (result, count) in [("stored", stored), ("repeated", repeated)] {
+            if count > 0 {
+                self.messages.get_or_create(&OutcomeLabels { result }).inc_by(count as u64);
+            }
+        }
+    }
+
     /// Counts a stream that was asked for.
     pub(super) fn stream_asked_for(&self, admission: Admission) {
         let result = match admission {
@@ -164,7 +180,7 @@ impl Metrics {
             Admission::Refused => "refused",
             Admission::TooMany => "too_many",
         };
-        self.streams_opened.get_or_create(&OpenedLabels { result }).inc();
+        self.streams_opened.get_or_create(&OutcomeLabels { result }).inc();
     }
 
     /// Counts a stream; it is open until what this returns is dropped.

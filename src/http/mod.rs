@@ -23,7 +23,6 @@ mod cluster;
 mod code;
 mod connection;
 mod console;
-mod durations;
 mod first_head;
 mod health;
 mod history;

@@ -118,7 +118,9 @@ pub(super) async fn publish(
         WriteError::Refused(Refusal::KeyReused { line }) if batch => Problem::from(error).at_line(line + 1),
         _ => error.into(),
     })?;
-    let status = if stored.iter().all(|stored| stored.repeated) { StatusCode::OK } else { StatusCode::CREATED };
+    let repeated = stored.iter().filter(|stored| stored.repeated).count();
+    app.metrics.messages_published(stored.len() - repeated, repeated);
+    let status = if repeated == stored.len() { StatusCode::OK } else { StatusCode::CREATED };
     Ok(match stored.as_slice() {
         [one] if !batch => (status, [(CONTENT_TYPE, JSON)], app.message_json(&one.message)).into_response(),
         stored => {

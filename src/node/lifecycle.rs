@@ -20,6 +20,7 @@ use super::forward::Forwarder;
 use super::meeting::{self, Meeting};
 use super::presence::Attendance;
 use super::status::Directory;
+use super::stream::Tally;
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
 use crate::consensus::{
@@ -189,6 +190,7 @@ impl Node {
         tasks.spawn(stop.clone().run_until_cancelled_owned(forwarding));
         let serving = CancellationToken::new();
         let inner = Inner {
+            streams: Tally::default(),
             settings,
             epoch,
             consensus,

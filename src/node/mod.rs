@@ -48,7 +48,8 @@ pub use self::refound::{DisasterError, force_new_cluster, restore_backup};
 pub use self::settings::{Connections, NewTopics, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
-pub use self::stream::{Lease, NotServing, Start, Stream, StreamRequest};
+use self::stream::Tally;
+pub use self::stream::{Lease, NotServing, Start, Stream, StreamRequest, StreamStats};
 pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
@@ -58,6 +59,7 @@ pub use crate::consensus::{
 };
 use crate::consensus::{Consensus, Leadership};
 use crate::domain::{Epoch, Position, Timestamp, TopicName};
+use crate::durations::Durations;
 use crate::rpc::Endpoint;
 use crate::state::TopicInfo;
 use crate::storage::{DataDir, LogMetrics};
@@ -75,6 +77,7 @@ struct Inner {
     consensus: Consensus,
     forwarder: Forwarder,
     broker: Broker,
+    streams: Tally,
     directory: Directory,
     attendance: Attendance,
     /// Locked for as long as the node is there.
@@ -103,6 +106,14 @@ pub struct TopicView {
 pub struct Counts {
     /// Fan-out.
     pub broker: BrokerStats,
+    /// How streams fare.
+    pub streams: StreamStats,
+    /// How long it took from a command's arrival at the leader, which is this node, until it was applied.
+    pub commits: Durations,
+    /// How long after the leader took it up a message was on its way to a subscriber: of each delivery the oldest.
+    pub deliveries: Durations,
+    /// Messages that have left retention since the node started.
+    pub evicted: u64,
     /// The log on disk.
     pub log: LogMetrics,
     /// Raft.
@@ -163,20 +174,21 @@ impl Node {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let consensus = &self.inner.consensus;
-        let (position, topics, members, time) = consensus
-            .replica()
-            .read(|machine| (machine.position(), machine.topic_count(), machine.member_count(), machine.time()));
-        Counts {
+        consensus.replica().read(|machine| Counts {
             broker: self.inner.broker.stats(),
+            streams: self.inner.streams.stats(),
+            commits: consensus.commits(),
+            deliveries: self.inner.broker.deliveries(),
             log: consensus.log_metrics(),
             leadership: consensus.leadership(),
             is_leader: consensus.leads(),
             hears_leader: consensus.hears_leader(),
-            position,
-            topics,
-            members,
-            time,
-        }
+            position: machine.position(),
+            topics: machine.topic_count(),
+            members: machine.member_count(),
+            time: machine.time(),
+            evicted: machine.evicted(),
+        })
     }
 
     /// The engine underneath, for the peer port.

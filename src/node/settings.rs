@@ -57,7 +57,7 @@ impl Settings {
     /// How this node presents itself as long as it belongs to no cluster.
     #[must_use]
     pub fn stranger(&self, tasks: TaskTracker, stop: CancellationToken) -> Endpoint {
-        Endpoint { cluster: None, node: None, secret: self.secret.clone(), tls: self.tls.clone(), tasks, stop }
+        Endpoint { secret: self.secret.clone(), tls: self.tls.clone(), tasks, stop, ..Endpoint::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! It gives meaning to the numbers that [`rpc`](crate::rpc) carries: Raft's own requests go to consensus, writes and
 //! questions to the node. It decides nothing itself, and serves nobody but peers: clients have a port of their own.
 
+mod metrics;
 mod strangers;
 
 use std::convert::Infallible;
@@ -14,6 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
+pub use self::metrics::Metrics;
+use self::metrics::TurnedAway;
 use self::strangers::{Stranger, Strangers};
 use crate::consensus::ProposeError;
 use crate::consensus::wire::{self, Announce, Join, JoinReply, Meet, Met, Propose, ProposeRefused, ProposeReply, kind};
@@ -78,7 +81,7 @@ async fn introduce(mut connection: Connection, meeting: &Meeting) {
 }
 
 /// Serves peers until the endpoint's `stop`.
-pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
+pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint, metrics: Metrics) {
     let (strangers, slots) = (Arc::new(Strangers::default()), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     let mut reported: Option<Instant> = None;
     let (refused, mut refusals) = tokio::sync::mpsc::channel::<(std::net::SocketAddr, HandshakeError)>(16);
@@ -87,18 +90,25 @@ pub async fn serve(listener: TcpListener, node: Node, endpoint: Endpoint) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let (node, endpoint, refused) = (node.clone(), endpoint.clone(), refused.clone());
-                    let (stranger, slots) = (strangers.admit(), Arc::clone(&slots));
+                    let (stranger, slots, metrics) = (strangers.admit(), Arc::clone(&slots), metrics.clone());
                     let tasks = endpoint.tasks.clone();
                     tasks.spawn(async move {
                         match shake_hands(stranger, stream, &node, &endpoint).await {
                             Some(Ok(connection)) => match slots.try_acquire_owned() {
                                 Ok(_slot) => serve_peer(connection, &node, &endpoint).await,
-                                Err(_) => warn!(peer = %address, "too many connections of peers"),
+                                Err(_) => {
+                                    metrics.turned_away(TurnedAway::Full);
+                                    warn!(peer = %address, "too many connections of peers");
+                                }
                             },
                             Some(Err(error)) => {
+                                metrics.turned_away(TurnedAway::Refused);
                                 let _ = refused.try_send((address, error));
                             }
-                            None => debug!(peer = %address, "a caller that had not said who it is made room"),
+                            None => {
+                                metrics.turned_away(TurnedAway::CrowdedOut);
+                                debug!(peer = %address, "a caller that had not said who it is made room");
+                            }
                         }
                     });
                 }

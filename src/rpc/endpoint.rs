@@ -1,5 +1,8 @@
 //! This node, as its connections present it.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -20,6 +23,8 @@ pub struct Endpoint {
     pub secret: Option<Secret>,
     /// With certificates connections are encrypted, and both sides show who they are. Besides a secret or instead of it.
     pub tls: Option<Mutual>,
+    /// Connections that were given up: silent, stalled, or with something else on them than frames.
+    pub given_up: Arc<AtomicU64>,
     /// Every task of a connection runs in here, so that stopping can wait for them.
     pub tasks: TaskTracker,
     /// Ends every connection at once.

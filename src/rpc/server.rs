@@ -1,6 +1,8 @@
 //! The called node's side: a connection that was accepted.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,6 +90,7 @@ impl Connection {
     {
         let (sender, requests) = mpsc::unbounded_channel();
         let (stop, Caller { hello, address, .. }) = (local.stop.clone(), caller.clone());
+        let given_up = Arc::clone(&local.given_up);
         local.tasks.spawn(async move {
             let ended = stop.run_until_cancelled(converse(read, write, seals, sender)).await;
             let lane = hello.lane;
@@ -96,6 +99,7 @@ impl Connection {
                     debug!(peer = %address, ?lane, ?ended, "connection closed");
                 }
                 Some(Err(error)) => {
+                    given_up.fetch_add(1, Ordering::Relaxed);
                     warn!(peer = %address, ?lane, error = &error as &dyn std::error::Error, "connection given up");
                 }
             }

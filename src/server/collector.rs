@@ -1,13 +1,17 @@
 //! The node's counts in the form of Prometheus. Nothing is kept here: each scrape asks the node.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::durations::Durations;
 use crate::node::{Counts, Node};
 use crate::tls::{Acceptor, Mutual};
 
@@ -29,7 +33,10 @@ impl Collector for NodeCollector {
         let mut page = Page(&mut encoder);
         raft(&counts, &mut page)?;
         log(&counts, &mut page)?;
-        broker(&counts, &mut page)
+        broker(&counts, &mut page)?;
+        streams(&counts, &mut page)?;
+        let given_up = self.node.endpoint().given_up.load(Ordering::Relaxed);
+        page.counter("peer_connections_given_up", "Connections of other nodes given up as broken", None, given_up)
     }
 }
 
@@ -74,6 +81,9 @@ fn raft(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
         "Index of the last entry known as committed",
         leadership.committed.unwrap_or(0),
     )?;
+    let help = "Time from a command's arrival at the leader until it was applied there";
+    page.durations("commit_duration", help, &counts.commits)?;
+    page.counter("messages_evicted", "Messages that left retention", None, counts.evicted)?;
     page.gauge("position", "Position of the last message applied", counts.position.get())?;
     page.gauge("topics", "Topics", u64::try_from(counts.topics).unwrap_or(u64::MAX))?;
     page.gauge("presence_members", "Members of topics with presence", u64::try_from(counts.members).unwrap_or(u64::MAX))
@@ -83,8 +93,7 @@ fn log(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
     let log = &counts.log;
     page.counter("log_entries", "Entries written to the log", None, log.entries)?;
     page.counter("log_written", "Bytes written to the log", Some(&Unit::Bytes), log.bytes)?;
-    page.counter("log_fsyncs", "Fsyncs of the log", None, log.fsyncs)?;
-    page.counter("log_fsync", "Time spent in fsyncs of the log", Some(&Unit::Seconds), log.fsync_time.as_secs_f64())?;
+    page.durations("log_fsync_duration", "Time of one fsync of the log", &log.fsyncs)?;
     page.gauge("log_segments", "Segments of the log on disk", log.segments)?;
     page.gauge("log_disk_bytes", "Size of the log on disk", log.disk_bytes)?;
     page.gauge("log_cached_bytes", "Entries of the log held in memory", log.cached_bytes)
@@ -102,14 +111,53 @@ fn broker(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
     page.counter("subscriptions_behind", "Times a subscription fell back to history", None, broker.behind)
 }
 
+fn streams(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
+    let streams = &counts.streams;
+    let results = [("gap", streams.resumed_with_gap), ("whole", streams.resumed_whole)];
+    page.counters("stream_resumes", "Streams that went on from a cursor and are up to date", "result", &results)?;
+    page.gauge("slow_subscribers", "Streams that catch up because they were too slow", streams.slow)?;
+    let help = "Time from the leader's taking a message up until a subscriber's connection takes it";
+    page.durations("publish_to_deliver", help, &counts.deliveries)
+}
+
+/// The bounds of a histogram's buckets: every second power of two, in microseconds, from 64 to 67 s.
+const BOUNDS_MICROS: [u64; 11] =
+    [1 << 6, 1 << 8, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26];
+
 /// What is written into.
 struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
 impl Page<'_, '_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        let encoder = self.0.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         gauge.encode(encoder)
+    }
+
+    /// One for each value of a label.
+    fn counters(&mut self, name: &str, help: &str, label: &str, counts: &[(&str, u64)]) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (value, count) in counts {
+            ConstCounter::new(*count).encode(encoder.encode_family(&[(label, *value)])?)?;
+        }
+        Ok(())
+    }
+
+    /// As a histogram, in seconds.
+    fn durations(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
+        let counts = durations.counts();
+        let mut lower = 0;
+        let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(BOUNDS_MICROS.len() + 1);
+        for upper in BOUNDS_MICROS {
+            let within = counts.iter().filter(|(end, _)| (lower + 1..=upper).contains(end));
+            buckets.push((Duration::from_micros(upper).as_secs_f64(), within.map(|(_, count)| count).sum()));
+            lower = upper;
+        }
+        let beyond = counts.iter().filter(|(end, _)| *end > lower);
+        buckets.push((f64::INFINITY, beyond.map(|(_, count)| count).sum()));
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut encoder = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(durations.total().as_secs_f64(), count, &buckets, None)
     }
 
     fn counter<N>(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: N) -> fmt::Result
@@ -117,7 +165,7 @@ impl Page<'_, '_> {
         ConstCounter<N>: EncodeMetric,
     {
         let counter = ConstCounter::new(value);
-        let encoder = self.0.encode_descriptor(name, help, unit, prometheus_client::metrics::MetricType::Counter)?;
+        let encoder = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         counter.encode(encoder)
     }
 }

@@ -183,7 +183,7 @@ pub async fn run(
 
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let mut registry = Registry::with_prefix("repl");
-    let metrics = Metrics::register(&mut registry);
+    let (metrics, peer_metrics) = (Metrics::register(&mut registry), peer::Metrics::register(&mut registry));
     let (auth, keys) = keys::load(&settings).await?.unzip();
     let options = http_options(&settings, auth.clone(), listen)?;
     let limits = Limits {
@@ -235,7 +235,7 @@ pub async fn run(
         Ok(node) => {
             registry.register_collector(Box::new(NodeCollector::new(node.clone())));
             let app = App { node: node.clone(), options, metrics, registry, stop: stopping.clone() };
-            tasks.spawn(peer::serve(peers, node.clone(), node.endpoint().clone()));
+            tasks.spawn(peer::serve(peers, node.clone(), node.endpoint().clone(), peer_metrics));
             let api = Api::new(app);
             front.open(api.clone());
             let outcome = async {

@@ -79,6 +79,12 @@ impl Machine {
         self.topics.next_due().into_iter().chain(self.access.next_due()).min()
     }
 
+    /// Messages that have left retention since the machine was built.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.payloads.evictions()
+    }
+
     /// How many topics there are.
     #[must_use]
     pub fn topic_count(&self) -> usize {

@@ -73,6 +73,8 @@ pub(super) struct Payloads {
     /// Topics of which the store has messages, or will have when the checkpoint under way is written, that they have
     /// evicted.
     evicted: BTreeSet<TopicId>,
+    /// Messages that have left retention since the machine was built.
+    evictions: u64,
 }
 
 /// What a checkpoint has to write.
@@ -96,9 +98,15 @@ impl Payloads {
 
     /// The message left retention.
     pub(super) fn evict(&mut self, topic: TopicId, position: Position) {
+        self.evictions += 1;
         if !self.current.forget(position) {
             self.evicted.insert(topic);
         }
+    }
+
+    /// Messages that have left retention since the machine was built.
+    pub(super) fn evictions(&self) -> u64 {
+        self.evictions
     }
 
     /// The payload of a retained message, unless only the store has it.

@@ -37,6 +37,7 @@ mod interest;
 mod lifecycle;
 mod limits;
 mod membership;
+mod metrics;
 mod monitor;
 mod output;
 mod presence;

@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn counters_are_summed_over_their_labels() {
         let page = "# TYPE repl_http_requests counter\nrepl_http_requests_total{a=\"x y\"} 2\n\
-            repl_http_requests_total{a=\"z\"} 3\nrepl_log_fsync_seconds_total 0.25\n# EOF\n";
+            repl_http_requests_total{a=\"z\"} 3\nrepl_log_fsync_duration_seconds_sum 0.25\n# EOF\n";
         let counters = Counters::parse(page);
-        let got = ["http_requests_total", "log_fsync_seconds_total", "nothing"].map(|name| counters.get(name));
+        let got = ["http_requests_total", "log_fsync_duration_seconds_sum", "nothing"].map(|name| counters.get(name));
         assert_eq!(got, [5.0, 0.25, 0.0]);
     }
 }

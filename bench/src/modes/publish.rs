@@ -101,7 +101,7 @@ async fn measure(options: &Options, running: &Running, publishers: usize) -> Res
     let tally = load.stop().await?;
 
     let nodes = running.system.repl_nodes().unwrap_or(1);
-    let (fsyncs, entries) = (interval.grown("log_fsyncs_total"), interval.grown("log_entries_total"));
+    let (fsyncs, entries) = (interval.grown("log_fsync_duration_seconds_count"), interval.grown("log_entries_total"));
     let messages_of_all_nodes = real(acknowledged) * real(nodes as u64);
     Ok(Found {
         system: running.system,
@@ -114,7 +114,7 @@ async fn measure(options: &Options, running: &Running, publishers: usize) -> Res
         messages_per_fsync: ratio(messages_of_all_nodes, fsyncs),
         entries_per_fsync: ratio(entries, fsyncs),
         messages_per_entry: ratio(messages_of_all_nodes, entries),
-        fsync_ms: ratio(interval.grown("log_fsync_seconds_total") * 1_000.0, fsyncs),
+        fsync_ms: ratio(interval.grown("log_fsync_duration_seconds_sum") * 1_000.0, fsyncs),
         elections: interval.elections(nodes),
         load_cores: interval.load_cores(),
         acknowledged: tally.acknowledged,

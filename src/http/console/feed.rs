@@ -121,8 +121,8 @@ impl Sample {
             connections: app.metrics.connections(),
             behind: counts.broker.behind,
             stalled: app.metrics.closed(Closed::Stalled),
-            fsyncs: counts.log.fsyncs,
-            fsync_micros: u64::try_from(counts.log.fsync_time.as_micros()).unwrap_or(u64::MAX),
+            fsyncs: counts.log.fsyncs.count(),
+            fsync_micros: u64::try_from(counts.log.fsyncs.total().as_micros()).unwrap_or(u64::MAX),
         };
         Self {
             time_ms,

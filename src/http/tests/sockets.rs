@@ -279,6 +279,7 @@ async fn a_head_that_is_too_large_is_431() {
         let answer = client.rest().await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
+    server.reaches(r#"repl_http_connections_closed_total{reason="head"} 2"#).await;
     server.stop().await;
 }
 

@@ -78,6 +78,7 @@ impl Stream {
         });
         let first_available = Cursor { epoch: self.node.epoch(), position: first };
         let topics = topics.get(..GAP_TOPICS_MAX).unwrap_or(topics);
+        self.resumes = self.resumes.map(|_| true);
         self.push_control(&Control::Gap { requested, first_available, reason, topics });
     }
 

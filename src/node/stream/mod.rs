@@ -6,6 +6,7 @@
 //! Registering comes before reading, so there is no hole between the two, and no repetition.
 
 mod announce;
+mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
@@ -19,6 +20,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
+use self::tally::Slow;
+pub use self::tally::StreamStats;
+pub(super) use self::tally::Tally;
 use super::departure::Passenger;
 use super::history::{self, ReadError};
 use super::presence::{Attending, Reader, Watched};
@@ -116,6 +120,10 @@ pub struct Stream {
     forgotten_announced: bool,
     /// Whether the subscriber was told that it is up to date, which happens once.
     is_ready: bool,
+    /// Of a stream that went on from a cursor, until it is up to date: whether something was missing.
+    resumes: Option<bool>,
+    /// While it catches up because it was too slow.
+    slow: Option<Slow>,
     /// Bytes of history handed out since it last was up to date, and how many may be.
     history_bytes: u64,
     history_bytes_max: u64,
@@ -177,6 +185,8 @@ impl Node {
             announced: BTreeMap::new(),
             forgotten_announced: false,
             is_ready: false,
+            resumes: matches!(start, Start::Cursor(_)).then_some(false),
+            slow: None,
             history_bytes: 0,
             history_bytes_max,
             pending: VecDeque::new(),
@@ -321,6 +331,7 @@ impl Stream {
                 Delivery::Behind => {
                     let upto = self.subscription.resubscribe();
                     self.phase = Phase::History { upto, missed: GapReason::Overrun };
+                    self.slow = Some(self.node.inner.streams.slow());
                 }
             },
             () = self.silence.as_mut() => self.keep_alive(),
@@ -396,11 +407,15 @@ impl Stream {
     fn go_live(&mut self) {
         self.phase = Phase::Live;
         self.tails = None;
+        self.slow = None;
         self.history_bytes = 0;
         self.announced.clear();
         self.announce_presence();
         if !self.is_ready {
             self.is_ready = true;
+            if let Some(with_gap) = self.resumes.take() {
+                self.node.inner.streams.resumed(with_gap);
+            }
             self.push_control(&Control::Ready { cursor: self.cursor() });
         }
     }

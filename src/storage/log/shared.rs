@@ -259,7 +259,7 @@ impl Shared {
         }
         state.taken += written.records.len() as u64;
         if let Some(took) = written.fsync {
-            state.metrics.record_fsync(took);
+            state.metrics.fsyncs.record(took);
             // An fsync covers all that was written before it.
             state.tail.evict(state.taken, self.cache_bytes);
         }

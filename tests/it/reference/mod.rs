@@ -10,6 +10,9 @@ use repl::cli::EXIT_CODES;
 use repl::config::{CONFIG, Fallback, SETTINGS, Setting};
 use reqwest::Method;
 
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
 use crate::cluster::{Cluster, Subscriber, until};
 use crate::golden;
 
@@ -149,10 +152,15 @@ async fn every_operation_problem_and_metric_has_its_place_in_the_reference() {
 
     // What has labels is on the page once it has been counted.
     client.make(node, "a").await;
+    client.publish(node, "a", json!(1)).await;
+    client.get(node, "/topics/b").await.expect(404);
     drop(Subscriber::live(client, node, "/topics/a/sse").await);
-    let text = until("a closed connection is counted", async || {
+    let stranger = tokio::net::TcpStream::connect(&cluster.nodes[0].started().peer).await;
+    stranger.expect("it listens").write_all(&[0; 100]).await.expect("sent");
+    let late = ["repl_http_connections_closed_total", "repl_peer_callers_turned_away_total"];
+    let text = until("a closed connection and a stranger are counted", async || {
         let answer = client.send(client.request(Method::GET, &format!("{node}/metrics"))).await;
-        answer.text.contains("repl_http_connections_closed_total").then_some(answer.text)
+        late.iter().all(|metric| answer.text.contains(metric)).then_some(answer.text)
     });
     golden::check_at("docs/reference/metrics.md", &metrics(&text.await));
 }
@@ -161,7 +169,8 @@ fn metrics(exposition: &str) -> String {
     let mut text = page(
         "Metrics",
         "What `/metrics` tells, in the text format of OpenMetrics, which Prometheus reads. Counters count from the start of the\n\
-         process. Where nodes ask for tokens, it takes one with `admin`.",
+         process; what has labels is there once something was counted. Where nodes ask for tokens, it takes one with `admin`,\n\
+         and `repl_http_tokens_refused_total` counts, by `reason`, those that were not accepted.",
     );
     let mut kinds = BTreeMap::new();
     let mut rows = BTreeMap::new();

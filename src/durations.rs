@@ -1,5 +1,4 @@
-//! How long something took, for readers within this process: the histograms of `/metrics` can only be printed, and their
-//! buckets are too wide to tell a median by.
+//! How long something took, each time it was done: counted where it is done, and read by whoever shows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,25 +11,46 @@ const PER_DOUBLING: u32 = 4;
 const BUCKETS: usize = 4 * 32;
 
 /// Counts by time. Clones share them.
-#[derive(Clone, Debug)]
-pub(super) struct Durations(Arc<[AtomicU64; BUCKETS]>);
+#[derive(Clone, Debug, Default)]
+pub struct Durations(Arc<Counts>);
 
-impl Default for Durations {
+#[derive(Debug)]
+struct Counts {
+    buckets: [AtomicU64; BUCKETS],
+    total_micros: AtomicU64,
+}
+
+impl Default for Counts {
     fn default() -> Self {
-        Self(Arc::new([const { AtomicU64::new(0) }; BUCKETS]))
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS], total_micros: AtomicU64::new(0) }
     }
 }
 
 impl Durations {
-    pub(super) fn record(&self, took: Duration) {
+    /// Counts one.
+    pub fn record(&self, took: Duration) {
         let bucket = bucket(took).min(BUCKETS - 1);
-        self.0.get(bucket).expect("a bucket, by the line above").fetch_add(1, Ordering::Relaxed);
+        self.0.buckets.get(bucket).expect("a bucket, by the line above").fetch_add(1, Ordering::Relaxed);
+        self.0.total_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Of each bucket that holds something: the microseconds that it ends before, and how many it holds.
-    pub(super) fn counts(&self) -> Vec<(u64, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+    #[must_use]
+    pub fn counts(&self) -> Vec<(u64, u64)> {
+        let counts = self.0.buckets.iter().map(|count| count.load(Ordering::Relaxed));
         (0..).map(end).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How many were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts().iter().map(|(_, count)| count).sum()
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        Duration::from_micros(self.0.total_micros.load(Ordering::Relaxed))
     }
 }
 
@@ -58,7 +78,8 @@ mod tests {
             let durations = Durations::default();
             durations.record(Duration::from_micros(micros));
             let (end, count) = *durations.counts().first().expect("a bucket");
-            assert_eq!(count, 1);
+            assert_eq!((count, durations.count()), (1, 1));
+            assert_eq!(durations.total(), Duration::from_micros(micros));
             assert!(micros < end && end <= micros + micros / 4 + 1, "{micros} {end}");
         }
     }
@@ -68,6 +89,6 @@ mod tests {
         let durations = Durations::default();
         durations.record(Duration::ZERO);
         durations.record(Duration::MAX);
-        assert_eq!(durations.counts().iter().map(|(_, count)| count).sum::<u64>(), 2);
+        assert_eq!(durations.count(), 2);
     }
 }
