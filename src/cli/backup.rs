@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::admin::Admin;
 use super::output::{self, Done};
+use super::progress::Progress;
 use super::{command, exit};
 use crate::config;
 use crate::server::{self, Contents};
@@ -69,7 +70,8 @@ pub(super) fn run(
             if out.is_terminal() {
                 bail!("a backup is no text: send it into a file or another program");
             }
-            admin()?.download("/backup", &mut out)?;
+            let progress = Progress::start("saving");
+            admin()?.download("/backup", &mut progress.counting(&mut out))?;
             Ok(String::new().into())
         }
         "save" => {
@@ -77,7 +79,9 @@ pub(super) fn run(
             Ok(done(&contents, format!("saved {}\n", describe(&contents))))
         }
         "restore" => {
+            let progress = Progress::start("restoring");
             let contents = server::restore_backup(file, &settings.data_dir)?;
+            drop(progress);
             let text = format!(
                 "restored {}\nStart the node as the first of a new cluster, whose other nodes join with empty data \
                  directories:\n\n  repl --data-dir {}\n",
@@ -87,7 +91,9 @@ pub(super) fn run(
             Ok(done(&contents, text))
         }
         _ => {
+            let progress = Progress::start("verifying");
             let contents = server::backup_contents(file)?;
+            drop(progress);
             Ok(done(&contents, format!("whole: {}\n", describe(&contents))))
         }
     }
@@ -101,8 +107,11 @@ fn save(admin: &Admin, file: &Path) -> anyhow::Result<Contents> {
     let written = (|| {
         // As private as the data directory: it holds the same messages.
         let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        admin.download("/backup", &mut out)?;
+        let progress = Progress::start("saving");
+        admin.download("/backup", &mut progress.counting(&mut out))?;
         out.sync_all()?;
+        drop(progress);
+        let _progress = Progress::start("verifying");
         let contents = server::backup_contents(&unfinished)?;
         fs::rename(&unfinished, file)?;
         let directory = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));

@@ -91,6 +91,12 @@ pub(super) fn refuse_common(matches: &ArgMatches, command: &str, because: &str) 
     }
 }
 
+/// A setting that only a node heeds, if one was given before the command that `matches` has.
+pub(super) fn of_node(matches: &ArgMatches) -> Option<&'static Setting> {
+    let is_given = |setting: &&Setting| matches.value_source(setting.field).is_some();
+    SETTINGS.iter().filter(|setting| !COMMON.contains(&setting.field)).find(is_given)
+}
+
 fn common() -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().chain([&CONFIG]).filter(|setting| COMMON.contains(&setting.field))
 }

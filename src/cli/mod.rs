@@ -16,6 +16,7 @@ mod context;
 mod dev;
 mod exit;
 mod output;
+mod progress;
 mod ready_file;
 mod recover;
 mod remote;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 pub use banner::banner;
 pub use exit::EXIT_CODES;
 
+use self::exit::Misuse;
 use self::output::Done;
 
 /// Does what the `arguments` (the program's name first) ask for, until it is done.
@@ -51,6 +53,13 @@ pub fn run(
             return if error.use_stderr() { misused.into() } else { ExitCode::SUCCESS };
         }
     };
+    if let (Some(name), Some(setting)) = (matches.subcommand_name(), command::of_node(&matches)) {
+        let flag = setting.flag();
+        let text =
+            format!("{flag} is a node's, and not heeded before `{name}`: leave it out, or put it behind the command");
+        let _ = io::stderr().write_all(report::report(&Misuse::new(text).into(), false).as_bytes());
+        return misused.into();
+    }
     let done = match matches.subcommand() {
         Some(("cluster", matches)) => cluster::run(matches, environment),
         Some(("backup", matches)) => backup::run(matches, environment),

@@ -141,7 +141,7 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let secret = secret.path().to_str().expect("a path of ASCII");
     let long = format!("/run/{}.sock", "x".repeat(100));
-    let misuses: [&[&str]; 13] = [
+    let misuses: [&[&str]; 14] = [
         &["--lisen", "127.0.0.1:1"],
         &["start"],
         &["--listen", "nowhere"],
@@ -153,6 +153,7 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
         &["--admin-socket", &long],
         &["--tls-cert", "node.crt"],
         &["--tls-cert", "/nowhere/node.crt", "--tls-key", "/nowhere/node.key"],
+        &["--listen", "127.0.0.1:1", "cluster", "status"],
         &["cluster", "remove", "two"],
         &["cluster", "status", "--listen", "127.0.0.1:1"],
     ];

@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
 
 use crate::cluster::{Client, Cluster, Message, Seen, Subscriber, Subscription};
+use crate::terminal::Terminal;
 
 /// Runs `repl` with these words. Answers its exit code and what it printed.
 fn repl(words: &[&str], data_dir: &Path) -> (Option<i32>, String) {
@@ -197,4 +200,23 @@ async fn a_directory_without_a_node_is_not_recovered() {
     assert!(!nothing.exists());
     let (code, text) = repl(&["recover"], &nothing);
     assert!(code == Some(2), "{text}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_backup_at_a_terminal_sees_that_it_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (socket, backup) = (path("admin.sock"), path("backup"));
+    // A node that begins to send, and breaks off when it is told to.
+    let listener = UnixListener::bind(&socket).expect("bound");
+    let mut terminal = Terminal::start(&["backup", "save", &backup, "--admin-socket", &socket]);
+    let (mut node, _) = listener.accept().await.expect("it asks");
+    node.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await.expect("sent");
+    node.write_all(&vec![0; 3 * 1024 * 1024]).await.expect("sent");
+    terminal.says(" s, 3 MiB").await;
+    drop(node);
+    assert_eq!(terminal.ends().await, Some(1));
+    // What it says at the end stands on a line of its own.
+    terminal.says("\r\x1b[Kerror: ").await;
+    assert!(!Path::new(&backup).exists());
 }

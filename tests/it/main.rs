@@ -46,6 +46,7 @@ mod regressions;
 mod remote;
 mod service;
 mod soak;
+mod terminal;
 mod tidy;
 mod tls;
 mod top;
