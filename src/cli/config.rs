@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::output::{self, Done};
 use super::{columns, command, exit, serve};
@@ -86,8 +86,8 @@ fn show(matches: &ArgMatches, given: &Given) -> String {
     // Those that are for tests are of interest once somebody has turned them.
     let is_shown = |setting: &&Setting| setting.group != Setting::HIDDEN || given.origin(setting) != Origin::Default;
     let settings: Vec<&Setting> = SETTINGS.iter().chain([&CONFIG]).filter(is_shown).collect();
-    let document = || json!({ "settings": settings.iter().map(|setting| object(setting, given)).collect::<Vec<_>>() });
-    let table = || {
+    let document = json!({ "settings": settings.iter().map(|setting| object(setting, given)).collect::<Vec<_>>() });
+    output::choose(matches, &document, || {
         let row = |setting: &&Setting| {
             let values = given.values(setting).join(",");
             [setting.name(), if values.is_empty() { "-".to_owned() } else { values }, origin(setting, given)]
@@ -99,8 +99,7 @@ fn show(matches: &ArgMatches, given: &Given) -> String {
         } else {
             columns::table(&rows.into_iter().map(|[name, value, _]| [name, value]).collect::<Vec<_>>())
         }
-    };
-    if output::is_json(matches) { format!("{}\n", document()) } else { table() }
+    })
 }
 
 fn origin(setting: &Setting, given: &Given) -> String {
@@ -114,22 +113,16 @@ fn origin(setting: &Setting, given: &Given) -> String {
 
 fn object(setting: &Setting, given: &Given) -> Value {
     let mut values = given.values(setting);
-    let value = match setting.kind {
+    let value: Value = match setting.kind {
         Kind::Many(_) => values.into(),
         Kind::Switch => matches!(values.pop().as_deref(), Some("true" | "1")).into(),
         Kind::One(_) => values.pop().into(),
     };
-    let mut object = Map::from_iter([("name".to_owned(), setting.name().into()), ("value".to_owned(), value)]);
-    let mut add = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
-    match given.origin(setting) {
-        Origin::Flag => add("origin", "flag".into()),
-        Origin::Environment => add("origin", "environment".into()),
-        Origin::Default => add("origin", "default".into()),
-        Origin::File { path, line } => {
-            add("origin", "file".into());
-            add("file", path.display().to_string().into());
-            add("line", line.into());
-        }
-    }
-    object.into()
+    let (origin, file, line) = match given.origin(setting) {
+        Origin::Flag => ("flag", None, None),
+        Origin::Environment => ("environment", None, None),
+        Origin::Default => ("default", None, None),
+        Origin::File { path, line } => ("file", Some(path), Some(line)),
+    };
+    json!({ "name": setting.name(), "value": value, "origin": origin, "file": file, "line": line })
 }

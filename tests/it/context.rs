@@ -107,6 +107,10 @@ async fn a_token_is_kept_for_its_owner_and_shown_to_its_servers_only() {
     assert_eq!(home.does(&["context", "add", "none", "--server", url]).0, Some(0));
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&home.file()), 0o600);
+    assert!(!home.does(&["context", "list"]).1.contains("chmod"));
+    fs::set_permissions(home.file(), fs::Permissions::from_mode(0o644)).expect("changed");
+    assert!(home.does(&["context", "list"]).1.contains("others can read the tokens in "));
+    fs::set_permissions(home.file(), fs::Permissions::from_mode(0o600)).expect("changed");
 
     let publish = |words: &[&str], variables: &[(&str, &str)]| {
         home.does_with(&[&["pub", "a", "1", "--patience", "5s"], words].concat(), variables, "").0

@@ -137,6 +137,20 @@ async fn who_is_there_is_shown_and_followed() {
 }
 
 #[tokio::test]
+async fn a_reader_may_go_when_it_has_seen_enough_and_a_writer_is_told_that_nobody_hears_it() {
+    let cluster = Cluster::with(1, &["--auto-create"]).await;
+    let without_reader = async |words: &[&str]| {
+        let mut command = repl(cluster.url(0), words);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+        drop(child.stdout.take());
+        child.stdin.take().expect("a pipe").write_all(b"1\n").expect("it reads");
+        until("the command ends", async || child.try_wait().expect("a process")).await.code()
+    };
+    assert_eq!(without_reader(&["pub", "a", "--lines", "--output", "json"]).await, Some(1));
+    assert_eq!(without_reader(&["sub", "a", "--from", "earliest"]).await, Some(0));
+}
+
+#[tokio::test]
 async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     let mut cluster = Cluster::without_nodes(&[]);
     let authority = Authority::new();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -69,7 +69,13 @@ impl Contexts {
                 path.display()
             ))
         };
-        Ok(toml::from_str(&text).map_err(|error| damaged(&error))?)
+        let contexts: Self = toml::from_str(&text).map_err(|error| damaged(&error))?;
+        let holds_tokens = contexts.contexts.values().any(|context| context.token.is_some());
+        if holds_tokens && fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {
+            // Whoever wrote it by hand may not have thought of it.
+            let _ = writeln!(io::stderr(), "repl: others can read the tokens in {0}: chmod 600 {0}", path.display());
+        }
+        Ok(contexts)
     }
 
     /// Replaces the file in one step.
@@ -122,8 +128,6 @@ impl Contexts {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn contexts() -> Contexts {

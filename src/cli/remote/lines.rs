@@ -19,7 +19,7 @@ pub(super) fn separator() -> &'static str {
     if io::stdout().is_terminal() { "  " } else { "\t" }
 }
 
-/// Whether nobody reads the lines any more, who has seen enough.
+/// Whether nobody reads the lines any more.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
