@@ -15,6 +15,10 @@ use crate::domain::{LogIndex, Position, TopicName};
 /// Marks that are remembered. They are asked for at once; a restart forgets them, since they are no part of the state.
 const MARKS_MAX: usize = 4;
 
+/// Of what a mark covers. It goes into the digest, so nodes of which one covers something else differ; how they spread it
+/// over rows is no part of it.
+const VERSION: u8 = 5;
+
 /// What a node held at one entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -55,7 +59,7 @@ pub(super) type Marks = VecDeque<Mark>;
 impl Machine {
     /// Notes a mark. Costs a look at each topic, not at each message.
     pub(super) fn mark(&mut self) {
-        let mut digest = Digest::of_row(&RowKey::Meta.encode(), &codec::encode_bare(&self.meta()));
+        let mut digest = Digest::of_row(&RowKey::Meta.encode(), &codec::encode(VERSION, &self.meta()));
         let of_topic = |topic| Digest::of_row(&[], &codec::encode_bare(&checkpoint::row(topic)));
         let topics: Vec<_> = self.topics.all().map(|topic| (topic.id, of_topic(topic))).collect();
         for (id, topic) in &topics {
