@@ -336,12 +336,15 @@ mod tests {
     #[test]
     fn fuzz_requests_between_nodes() {
         let member = Member { peer: "a:7376".to_owned(), client: "http://a:7375".to_owned(), reads_along: false };
+        let plan = Plan { cluster: [7; 16], voters: vec![member.clone(); 3] };
+        let candidate = Candidate { member: member.clone(), instance: [8; 16], expected: 3, plan: Some(plan.clone()) };
         let command = crate::state::Command::Tick.encode().as_bytes().clone();
         let corpus = [
             encode(&Propose { commands: vec![command.clone(), command] }),
             encode(&Inspect { entry: LogIndex::new(7), part: Part::Topics }),
             encode(&Join { member: member.clone() }),
             encode(&Announce { node: NodeId::new(2), member }),
+            encode(&Meet { candidate, offer: Some(plan) }),
             encode(&ReadSnapshot { digest: [7; 32], offset: 9 }),
             encode(&SnapshotPiece { data: Some(Bytes::from_static(b"a piece")), crc32c: 5 }),
             encode(&Proposed { index: LogIndex::new(7), outcomes: Vec::new() }),
@@ -350,7 +353,12 @@ mod tests {
         crate::fuzz::Target::new("requests between nodes", corpus).run(|input| {
             let _ = decode_append(Bytes::copy_from_slice(input));
             let _ = (decode::<Propose>(input), decode::<Inspect>(input), decode::<Join>(input));
-            let _ = (decode::<Announce>(input), decode::<ReadSnapshot>(input), decode::<InstallSnapshot>(input));
+            let _ = (
+                decode::<Announce>(input),
+                decode::<Meet>(input),
+                decode::<ReadSnapshot>(input),
+                decode::<InstallSnapshot>(input),
+            );
             let _ = (decode::<SnapshotPiece>(input), decode::<ProposeReply>(input), decode::<Offer>(input));
         });
     }

@@ -117,7 +117,7 @@ pub(super) async fn join(peers: &Peers, seeds: &[Seed], member: &Member) -> Iden
                     leader = Some(address);
                     continue;
                 }
-                Ok(JoinReply::Elsewhere { leader: None }) => "its cluster has no leader".to_owned(),
+                Ok(JoinReply::Elsewhere { leader: None }) => "it knows of no leader".to_owned(),
                 Err(error) => error,
             };
             if troubles.is_news(address, &trouble) {
