@@ -1,14 +1,15 @@
 //! `repl config`: the settings that hold, where each came from, and whether a node would start with them.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
 use super::output::{self, Done};
-use super::{columns, command, exit, serve};
-use crate::config::{self, CONFIG, Given, Kind, Loaded, Origin, SETTINGS, Setting};
+use super::{columns, command, exit, report, serve};
+use crate::config::{self, CONFIG, ConfigError, Given, Kind, Loaded, Origin, SETTINGS, Setting};
 use crate::server;
 
 const AFTER_HELP: &str = "\
@@ -61,25 +62,38 @@ pub(super) fn run(
     if name == "defaults" {
         return Ok(config::template().into());
     }
-    let loaded = config::load(command::flags(matches), environment).map_err(Into::into);
-    match name {
-        "show" => Ok(show(matches, &loaded?.given).into()),
-        _ => match loaded.and_then(|loaded| check(&loaded)) {
-            Err(error) if output::is_json(matches) => Ok(output::no("valid", &error)),
-            Err(error) => Err(error),
-            Ok(()) => {
-                let text = || "a node can start with these settings\n".to_owned();
-                Ok(output::choose(matches, &json!({ "valid": true }), text).into())
-            }
-        },
+    if name == "show" {
+        return Ok(show(matches, &config::load(command::flags(matches), environment)?.given).into());
+    }
+    let mut faults = faults(config::examine(command::flags(matches), environment));
+    match faults.pop() {
+        None => {
+            let text = || "a node can start with these settings\n".to_owned();
+            Ok(output::choose(matches, &json!({ "valid": true }), text).into())
+        }
+        Some(last) if output::is_json(matches) => {
+            faults.push(last);
+            Ok(output::no("valid", &faults))
+        }
+        Some(last) => {
+            let others: String = faults.iter().map(|fault| report::report(fault, false)).collect();
+            let _ = io::stderr().write_all(others.as_bytes());
+            Err(last)
+        }
     }
 }
 
 /// Whatever a start refuses before it listens.
-fn check(Loaded { settings, given }: &Loaded) -> anyhow::Result<()> {
-    serve::check_log(settings, given)?;
-    server::check(settings, settings.cluster_secret()?.as_ref())?;
-    Ok(())
+fn faults(loaded: Result<Loaded, Vec<ConfigError>>) -> Vec<anyhow::Error> {
+    let check = |Loaded { settings, given }: Loaded| {
+        serve::check_log(&settings, &given)?;
+        server::check(&settings, settings.cluster_secret()?.as_ref())?;
+        anyhow::Ok(())
+    };
+    match loaded {
+        Ok(loaded) => check(loaded).err().into_iter().collect(),
+        Err(faults) => faults.into_iter().map(Into::into).collect(),
+    }
 }
 
 fn show(matches: &ArgMatches, given: &Given) -> String {

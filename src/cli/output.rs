@@ -43,9 +43,12 @@ pub(super) fn choose(matches: &ArgMatches, document: &impl Display, text: impl F
     if is_json(matches) { format!("{document}\n") } else { text() }
 }
 
-/// The document that answers a question (`valid`, `accepted`) with no, and says why.
-pub(super) fn no(question: &str, error: &anyhow::Error) -> Done {
-    let causes: Value = error.chain().skip(1).map(ToString::to_string).collect();
-    let document = json!({ question: false, "error": error.to_string(), "causes": causes });
-    Done { text: format!("{document}\n"), code: exit::code(error) }
+/// The document that answers a question (`valid`, `accepted`) with no, and says why. There is one reason at least.
+pub(super) fn no(question: &str, errors: &[anyhow::Error]) -> Done {
+    let error = |error: &anyhow::Error| {
+        let causes: Value = error.chain().skip(1).map(ToString::to_string).collect();
+        json!({ "error": error.to_string(), "causes": causes })
+    };
+    let document = json!({ question: false, "errors": errors.iter().map(error).collect::<Vec<_>>() });
+    Done { text: format!("{document}\n"), code: errors.first().map_or(exit::FAILED, exit::code) }
 }

@@ -138,7 +138,7 @@ fn verify(matches: &ArgMatches, environment: impl IntoIterator<Item = (OsString,
         authority.context("name what proves tokens: --token-key-file, --token-secret-file or --token-jwks-url")?;
     match authority.verify(token.trim(), Timestamp::now()).map_err(anyhow::Error::from) {
         Ok(principal) => Ok(output::choose(matches, &document(&principal), || describe(&principal)).into()),
-        Err(error) if output::is_json(matches) => Ok(output::no("accepted", &error)),
+        Err(error) if output::is_json(matches) => Ok(output::no("accepted", &[error])),
         Err(error) => Err(error),
     }
 }

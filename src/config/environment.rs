@@ -8,12 +8,11 @@ use super::{CONFIG, ConfigError, SETTINGS, Setting};
 const OF_CLIENTS: [&str; 3] = ["REPL_CONTEXT", "REPL_SERVER", "REPL_TOKEN"];
 
 /// The settings among the variables. Every name that starts with `REPL_` has to be one, or is for clients.
-///
-/// # Errors
-/// An unknown name, or a value that is not UTF-8.
+/// Notes unknown names and values that are not UTF-8.
 pub(super) fn read(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Vec<(&'static Setting, String)>, ConfigError> {
+    faults: &mut Vec<ConfigError>,
+) -> Vec<(&'static Setting, String)> {
     let mut found = Vec::new();
     for (name, value) in variables {
         let name = name.to_string_lossy();
@@ -21,14 +20,15 @@ pub(super) fn read(
             continue;
         }
         let setting = SETTINGS.iter().chain([&CONFIG]).find(|setting| setting.variable() == name);
-        let setting = setting.ok_or_else(|| ConfigError::unknown_variable(&name))?;
-        let value = value.into_string().map_err(|_| ConfigError::NotUnicode { name: setting.variable() })?;
-        // Unit files and compose files leave a variable out by leaving it empty.
-        if !value.is_empty() {
-            found.push((setting, value));
+        match (setting, value.into_string()) {
+            (None, _) => faults.push(ConfigError::unknown_variable(&name)),
+            (Some(setting), Err(_)) => faults.push(ConfigError::NotUnicode { name: setting.variable() }),
+            // Unit files and compose files leave a variable out by leaving it empty.
+            (Some(_), Ok(value)) if value.is_empty() => {}
+            (Some(setting), Ok(value)) => found.push((setting, value)),
         }
     }
-    Ok(found)
+    found
 }
 
 /// Whether the variable is one of those that Kubernetes sets in every pod for a service named `repl` or `repl-…`
@@ -58,10 +58,13 @@ mod tests {
             ("REPL_PORT_7375_TCP_ADDR", "10.0.0.1"),
             ("REPL_PEERS_PORT_7376_TCP_PROTO", "tcp"),
         ];
-        assert_eq!(read(links.map(|(name, value)| (name.into(), value.into()))).expect("no settings").len(), 0);
+        let mut faults = Vec::new();
+        let found = read(links.map(|(name, value)| (name.into(), value.into())), &mut faults);
+        assert!(found.is_empty() && faults.is_empty());
         for setting in SETTINGS {
             assert!(!is_service_link(&setting.variable(), "http://a".as_ref()), "{}", setting.variable());
         }
-        assert!(read([("REPL_PORT".into(), "7375".into())]).is_err());
+        read([("REPL_PORT".into(), "7375".into())], &mut faults);
+        assert_eq!(faults.len(), 1);
     }
 }

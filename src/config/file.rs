@@ -9,17 +9,17 @@ use super::{ConfigError, SETTINGS, Setting};
 /// A setting, the line it stands in, and its values.
 type Entry = (&'static Setting, usize, Vec<String>);
 
-/// Reads a file.
+/// Reads a file. Notes names and values that no setting has.
 ///
 /// # Errors
-/// It can't be read, is not TOML, or holds a name or a value that no setting has.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, ConfigError> {
+/// It can't be read, or is not TOML.
+pub(super) fn read(path: &Path, faults: &mut Vec<ConfigError>) -> Result<Vec<Entry>, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::FileUnreadable { path: path.to_owned(), source })?;
-    parse(path, &text)
+    parse(path, &text, faults)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+fn parse(path: &Path, text: &str, faults: &mut Vec<ConfigError>) -> Result<Vec<Entry>, ConfigError> {
     let line_of = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
@@ -31,14 +31,16 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
         let line = line_of(key.span().start);
         let name = key.get_ref();
         let setting = SETTINGS.iter().find(|setting| setting.name() == *name);
-        let setting = setting.ok_or_else(|| ConfigError::unknown_key(path, line, name))?;
-        let texts = texts(value.get_ref()).ok_or_else(|| ConfigError::ValueKind {
-            path: path.to_owned(),
-            line,
-            name: setting.name(),
-            kind: value.get_ref().type_str(),
-        })?;
-        entries.push((setting, line, texts));
+        match (setting, texts(value.get_ref())) {
+            (None, _) => faults.push(ConfigError::unknown_key(path, line, name)),
+            (Some(setting), None) => faults.push(ConfigError::ValueKind {
+                path: path.to_owned(),
+                line,
+                name: setting.name(),
+                kind: value.get_ref().type_str(),
+            }),
+            (Some(setting), Some(texts)) => entries.push((setting, line, texts)),
+        }
     }
     Ok(entries)
 }
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn a_value_may_be_a_text_a_number_a_switch_or_a_list() {
         let text = "# comment\nlisten = '127.0.0.1:1'\n\nmax-bytes = 0x400\nmax-messages = 1_000\nauto-create = true\njoin = [\n 'a',\n 'b:1'\n]\n";
-        let entries = parse(Path::new("repl.toml"), text).expect("valid");
+        let entries = parse(Path::new("repl.toml"), text, &mut Vec::new()).expect("valid");
         let mut lines: Vec<_> =
             entries.iter().map(|(setting, line, texts)| (*line, setting.field, texts.join(" "))).collect();
         lines.sort();
@@ -95,14 +97,14 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_table_of_settings_or_an_error(text: String) {
-            let _ = parse(Path::new("repl.toml"), &text);
+            let _ = parse(Path::new("repl.toml"), &text, &mut Vec::new());
         }
 
         #[test]
         fn any_toml_is_a_table_of_settings_or_an_error(
             text in "((listen|max-bytes|join|a\\.b|\\[t\\])( = )?(\"x\"|'|0x1f|99999999999999999999|-1|1e5|true|\\[|\\]|\\{|\\}|,|2026-01-01)?\n?){0,8}"
         ) {
-            let _ = parse(Path::new("repl.toml"), &text);
+            let _ = parse(Path::new("repl.toml"), &text, &mut Vec::new());
         }
     }
 }

@@ -63,22 +63,43 @@ pub fn load(
     flags: impl IntoIterator<Item = (&'static Setting, Vec<String>)>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, ConfigError> {
+    examine(flags, environment).map_err(|mut faults| faults.swap_remove(0))
+}
+
+/// The same, for who wants to know of all that is wrong.
+///
+/// # Errors
+/// Everything that is wrong, at least one thing. Whether values go together is only known once each is one.
+pub fn examine(
+    flags: impl IntoIterator<Item = (&'static Setting, Vec<String>)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Vec<ConfigError>> {
+    let mut faults = Vec::new();
     let mut given = Given::default();
     for (setting, texts) in flags {
         given.add(setting, Origin::Flag, texts);
     }
-    for (setting, text) in environment::read(environment)? {
+    for (setting, text) in environment::read(environment, &mut faults) {
         given.add(setting, Origin::Environment, vec![text]);
     }
     let file = given.texts(&CONFIG).first().cloned();
     if let Some(path) = file.as_deref().map(Path::new) {
-        for (setting, line, texts) in file::read(path)? {
-            given.add(setting, Origin::File { path: path.to_owned(), line }, texts);
+        match file::read(path, &mut faults) {
+            Ok(entries) => {
+                for (setting, line, texts) in entries {
+                    given.add(setting, Origin::File { path: path.to_owned(), line }, texts);
+                }
+            }
+            Err(fault) => faults.push(fault),
         }
     }
-    let settings = Settings::read(&given)?;
-    check::check(&settings, &given)?;
-    Ok(Loaded { settings, given })
+    match Settings::read(&given, &mut faults) {
+        Some(settings) if faults.is_empty() => {
+            check::check(&settings, &given).map_err(|fault| vec![fault])?;
+            Ok(Loaded { settings, given })
+        }
+        _ => Err(faults),
+    }
 }
 
 #[cfg(test)]

@@ -107,11 +107,14 @@ macro_rules! settings {
         ];
 
         impl $name {
-            /// Turns texts into values.
-            pub(super) fn read(given: &Given) -> Result<Self, ConfigError> {
+            /// Turns texts into values. Notes those that are none.
+            pub(super) fn read(given: &Given, faults: &mut Vec<ConfigError>) -> Option<Self> {
                 let mut rows = SETTINGS.iter();
-                $($(let $field = given.read(rows.next().expect("there is a row for each field"))?;)+)+
-                Ok(Self { $($($field,)+)+ })
+                $($(
+                    let row = rows.next().expect("there is a row for each field");
+                    let $field = given.read(row).map_err(|fault| faults.push(fault)).ok();
+                )+)+
+                Some(Self { $($($field: $field?,)+)+ })
             }
         }
     };

@@ -176,7 +176,7 @@ settings! {
 impl Default for Settings {
     /// What a start without flags, variables and a file uses.
     fn default() -> Self {
-        Self::read(&Given::default()).expect("the defaults in the table are valid")
+        Self::read(&Given::default(), &mut Vec::new()).expect("the defaults in the table are valid")
     }
 }
 

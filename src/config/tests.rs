@@ -185,6 +185,20 @@ fn the_template_says_what_holds_anyway() {
 }
 
 #[test]
+fn all_that_is_wrong_is_found_at_once() {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(b"lisen = 'a'\nkeep-alive = 1.5\nmax-messages = 'many'\n").expect("written");
+    let path = file.path().to_str().expect("a path of ASCII").to_owned();
+    let environment = ["REPL_WIBBLE", "REPL_MAX_BYTES"].map(|name| (name.into(), "x".into()));
+    let faults = examine([(&CONFIG, vec![path.clone()])], environment).expect_err("wrong");
+    let faults: Vec<String> = faults.iter().map(|fault| fault.to_string().replace(&path, "repl.toml")).collect();
+    let parts =
+        ["REPL_WIBBLE", "line 2: `keep-alive`", "line 1: no setting", "line 3: `max-messages`", "REPL_MAX_BYTES"];
+    assert_eq!(faults.len(), parts.len(), "{faults:?}");
+    assert!(parts.iter().all(|part| faults.iter().any(|fault| fault.contains(part))), "{faults:?}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_refused() {
     let error = load([(&CONFIG, vec!["/nowhere/repl.toml".to_owned()])], []).expect_err("no such file");
     assert_eq!(error.to_string(), "the configuration file /nowhere/repl.toml can't be read");

@@ -67,7 +67,7 @@ fn what_a_node_would_refuse_is_found_before_it_starts() {
     let (file, secret, key) = (path("repl.toml"), path("secret"), path("key.pem"));
     fs::write(&secret, "short").expect("written");
     fs::write(&key, "no key").expect("written");
-    fs::write(&file, "max-messages = 3\nlisen = 'a'\n").expect("written");
+    fs::write(&file, "max-messages = 'many'\nlisen = 'a'\n").expect("written");
 
     let faults: [&[&str]; 7] = [
         &["--config", &file],
@@ -89,7 +89,9 @@ fn what_a_node_would_refuse_is_found_before_it_starts() {
     let (code, document) = config(&["check", "--config", &file, "--output", "json"], &[]);
     let document: Value = serde_json::from_str(&document).expect("JSON");
     assert_eq!((code, &document["valid"]), (Some(2), &json!(false)));
-    assert!(document["error"].as_str().is_some_and(|error| error.contains("line 2")), "{document}");
+    let errors = document["errors"].as_array().expect("a list");
+    let error = |of: &Value| of["error"].as_str().expect("a text").to_owned();
+    assert!(errors.len() == 2 && errors.iter().map(error).any(|text| text.contains("line 1")), "{document}");
     let (code, document) = config(&["check", "--output", "json"], &[]);
     assert_eq!((code, document.as_str()), (Some(0), "{\"valid\":true}\n"));
     assert!(!directory.path().join("repl-data").exists());
