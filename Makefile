@@ -9,7 +9,7 @@ ARGS ?=
 SUITES := $(wildcard tests/*/run clients/*/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test verify fix chaos simulate upgrade failover soak fuzz slowloris client-chaos golden pictures bench bench-publish bench-fanout bench-idle bench-batteries \
+.PHONY: help run test verify fix chaos simulate upgrade failover soak fuzz slowloris client-chaos golden licences pictures bench bench-publish bench-fanout bench-idle bench-batteries \
 	test-rust check-format check-lints check-docs $(SUITES)
 
 help: ## List the targets
@@ -65,6 +65,10 @@ client-chaos: ## Kill 100 nodes under a page in Chromium that uses the TypeScrip
 
 golden: ## Rewrite the texts that tests compare with; read the difference before you commit it
 	UPDATE_GOLDENFILES=1 $(CARGO) test --locked --quiet
+
+licences: ## Check what the program is linked to (cargo-deny), and write down the licences of it anew (cargo-about)
+	$(CARGO) deny check
+	$(CARGO) about generate --locked --fail --output-file THIRD-PARTY.txt deploy/licences/third-party.hbs --config deploy/licences/about.toml
 
 pictures: ## Take the pictures of docs/console.md again
 	CONSOLE_PICTURES=$(CURDIR)/docs/console tests/browser/run console.test.js
