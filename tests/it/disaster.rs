@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 use crate::cluster::{Client, Cluster, Message, Seen, Subscriber, Subscription};
@@ -211,6 +211,10 @@ async fn who_waits_for_a_backup_at_a_terminal_sees_that_it_goes_on() {
     let listener = UnixListener::bind(&socket).expect("bound");
     let mut terminal = Terminal::start(&["backup", "save", &backup, "--admin-socket", &socket]);
     let (mut node, _) = listener.accept().await.expect("it asks");
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        assert_ne!(node.read_buf(&mut request).await.expect("it asks"), 0);
+    }
     node.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await.expect("sent");
     node.write_all(&vec![0; 3 * 1024 * 1024]).await.expect("sent");
     terminal.says(" s, 3 MiB").await;
