@@ -43,6 +43,7 @@ const ELSEWHERE = [
   ['README.md', 'Behind a reverse proxy', 'nginx', 'proxies.test.js'],
   ['README.md', 'Behind a reverse proxy', 'haproxy', 'proxies.test.js'],
   ['README.md', 'Behind a reverse proxy', 'caddyfile', 'proxies.test.js'],
+  ['CONTRIBUTING.md', '', 'sh', 'builds for minutes, and runs these tests'],
   ['clients/ts/README.md', '', 'sh', 'clients/ts/tests/package.test.ts, with what is installed already'],
   ['clients/ts/README.md', undefined, 'ts', 'clients/ts/tests/package.test.ts'],
   ['clients/ts/README.md', undefined, 'tsx', 'clients/ts/tests/package.test.ts'],
