@@ -284,6 +284,26 @@ async fn a_head_that_is_too_large_is_431() {
 }
 
 #[tokio::test]
+async fn a_connection_of_http_2_may_have_256_requests_at_once() {
+    let server = Server::start().await;
+    let Client(mut socket) = server.connect().await;
+    // The preface, and settings that say nothing (RFC 9113, sections 3.4 and 6.5).
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    socket.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat()).await.expect("sent");
+    let mut head = [0; 9];
+    socket.read_exact(&mut head).await.expect("a frame");
+    let [_, high, low, kind, ..] = head;
+    assert_eq!(kind, 4, "the server's settings come first");
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+    socket.read_exact(&mut payload).await.expect("the settings");
+    let (settings, _) = payload.as_chunks::<6>();
+    // SETTINGS_MAX_CONCURRENT_STREAMS
+    assert!(settings.contains(&[0, 3, 0, 0, 1, 0]), "{settings:?}");
+    drop(socket);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_that_announces_to_be_too_large_is_refused_before_it_is_read() {
     let server = Server::start().await;
     let mut client = server.connect().await;
