@@ -1,8 +1,8 @@
 //! A disk without room: the node stays, says so, and leaves the cluster to others until there is room again.
 //!
 //! The log holds on to what it could not write and tries again, so to the engine the disk is slow. sled can't do that: a
-//! commit that fails halfway is one that the node must start again from, so no checkpoint begins before there is room for
-//! it. Left alone the node would be a leader that flushes nothing, or a voter that never answers. So it stops being the
+//! commit that fails halfway is one that the node must start again from, so no checkpoint begins before room for it has
+//! been set aside. Left alone the node would be a leader that flushes nothing, or a voter that never answers. So it stops being the
 //! first: it hands over if it leads, sends no more heartbeats should that have failed, and calls no election. The engine
 //! itself may stand still meanwhile: a vote that it gives has to be flushed before anything else goes on.
 
@@ -42,7 +42,9 @@ impl Room {
             let (bytes, rows) = replica.read(|machine| (machine.changed_bytes(), machine.changed_rows() as u64));
             COMMIT_BYTES + WRITTEN_PER_BYTE * bytes + ROW_BYTES * rows
         };
-        while !self.given_up.is_cancelled() && replica.store().free_bytes() < needed() {
+        // Where it can't even be asked for, the checkpoint will say why.
+        let lacks_room = || replica.store().reserve(needed()).is_ok_and(|reserved| !reserved);
+        while !self.given_up.is_cancelled() && lacks_room() {
             self.lacking.send_replace(true);
             let _ = self.given_up.run_until_cancelled(sleep(LOOK_EVERY)).await;
         }

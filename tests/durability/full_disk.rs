@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use repl::storage::{Change, Store};
 use tempfile::TempDir;
 
 use super::ext4::Ext4;
@@ -45,4 +46,26 @@ fn a_log_on_a_full_disk_opens_again_without_free_space_and_goes_on_when_there_is
     running.wait_for(200);
     let acknowledged = running.kill();
     workload.verify(&dir, 2, acknowledged).expect("all there");
+}
+
+#[test]
+fn a_commit_finds_the_room_that_was_set_aside_for_it_however_full_the_disk_gets() {
+    let Some(disk) = Ext4::new(64 << 20) else { return };
+    let rows = |byte: u8| (0..1_000_u32).map(move |key| (key.to_be_bytes().to_vec(), vec![byte; 2_000]));
+    let changes = |byte| rows(byte).map(|(key, value)| Change::Put { key, value });
+    let store = Store::open(&disk.path().join("store")).expect("opens");
+    store.commit(changes(1)).expect("there is room");
+    disk.fill();
+    assert!(!store.reserve(16 << 20).expect("it can be asked"), "the disk is full");
+    disk.free();
+    for _ in 0..3 {
+        assert!(store.reserve(16 << 20).expect("it can be asked"), "the same room each time");
+    }
+    disk.fill();
+    store.commit(changes(2)).expect("the room was kept");
+    drop(store);
+    // To open it, sled writes an index.
+    disk.free();
+    let store = Store::open(&disk.path().join("store")).expect("opens");
+    assert_eq!(store.all().collect::<Result<Vec<_>, _>>().expect("whole"), rows(2).collect::<Vec<_>>());
 }

@@ -1,12 +1,16 @@
 //! One sled database in one directory: the only place that names sled.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::{Range, RangeInclusive};
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
 
 use super::error::StoreError;
 use super::row::{self, Head, Tally};
@@ -123,6 +127,26 @@ impl Database {
             synced();
         }
         Ok(())
+    }
+
+    /// Has the file system keep blocks behind the end of sled's file, for it to grow into. One that can't do that is asked
+    /// how much it has. What is left over stays for the next time.
+    pub(super) fn reserve(&self, bytes: u64) -> Result<bool, StoreError> {
+        let path = self.dir.join("db");
+        let failed = || StoreError::io("cannot set room aside for", &path);
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed())?;
+        let metadata = file.metadata().map_err(failed())?;
+        let reserved = (metadata.blocks() * 512).saturating_sub(metadata.len());
+        let free = fstatvfs(&file).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        // Asked first, because a call that fails keeps what it has got until then.
+        if free.map_err(io::Error::from).map_err(failed())?.saturating_add(reserved) < bytes {
+            return Ok(false);
+        }
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, metadata.len(), bytes) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(true),
+            Err(Errno::NOSPC | Errno::DQUOT) => Ok(false),
+            Err(error) => Err(failed()(error.into())),
+        }
     }
 
     /// What is known of a row without reading its parts.

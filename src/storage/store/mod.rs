@@ -245,11 +245,13 @@ impl Store {
         sum().map_err(StoreError::io("cannot read", &dir))
     }
 
-    /// What the file system still takes, in bytes. More than anybody needs if it doesn't say.
-    #[must_use]
-    pub fn free_bytes(&self) -> u64 {
-        let stat = rustix::fs::statvfs(self.inner.directory.path());
-        stat.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    /// Sets so many bytes of the disk aside for commits to come, so that one that has begun doesn't run out of room, whoever
+    /// else fills the disk. `false` if there aren't that many. Calls don't add up.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn reserve(&self, bytes: u64) -> Result<bool, StoreError> {
+        self.database().reserve(bytes)
     }
 
     /// Writes all rows into one file, durably; an existing one is replaced when the new one is whole. Commits wait until
