@@ -2,9 +2,9 @@
 //!
 //! The log holds on to what it could not write and tries again, so to the engine the disk is slow. sled can't do that: a
 //! commit that fails halfway is one that the node must start again from, so no checkpoint begins before room for it has
-//! been set aside. Left alone the node would be a leader that flushes nothing, or a voter that never answers. So it stops being the
-//! first: it hands over if it leads, sends no more heartbeats should that have failed, and calls no election. The engine
-//! itself may stand still meanwhile: a vote that it gives has to be flushed before anything else goes on.
+//! been set aside. Left alone the node would be a leader that flushes nothing, or a voter that never answers. So it stops
+//! being the first: it hands over if it leads, sends no more heartbeats should that have failed, and calls no election.
+//! The engine itself may stand still meanwhile: a vote that it gives has to be flushed before anything else goes on.
 
 use std::time::Duration;
 
