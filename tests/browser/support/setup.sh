@@ -11,11 +11,18 @@ install() {
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1"
 } >&2
 
+# Installs the packages that the lock file of a folder names, unless just these are there.
+packages() (
+  cd "$1"
+  cmp -s package-lock.json node_modules/.installed-from && return
+  npm ci --silent && cp package-lock.json node_modules/.installed-from
+)
+
 # Prints why there is no browser to test with, or nothing.
 missing() {
   [ -x "$CHROMIUM" ] || install chromium || true
   [ -x "$CHROMIUM" ] || echo "there is no $CHROMIUM; install Chromium, or set CHROMIUM to its path"
-  [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent >&2 || echo "npm ci failed"
+  packages . >&2 || echo "npm ci failed"
 }
 
 set_up() {
