@@ -26,7 +26,7 @@ const PAGE_MESSAGES_DEFAULT: usize = 100;
 
 /// A place in the cluster's one order of messages. Opaque: send it back as it came.
 #[derive(Debug, ToSchema)]
-#[schema(as = Cursor, pattern = "^[0-9abcdfghjkmnpqrstvwxyz_]{8}-(0|[1-9][0-9]{0,19})$")]
+#[schema(as = Cursor, pattern = "^[0123456789abcdefghjkmnpqrstvwxyz]{8}-(0|[1-9][0-9]{0,19})$")]
 #[expect(dead_code, reason = "a description")]
 pub(super) struct CursorText(String);
 

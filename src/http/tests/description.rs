@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::*;
+use crate::domain::Cursor;
 use crate::http::problem::PROBLEM_JSON;
 use crate::http::{Code, openapi, routes};
 
@@ -94,4 +95,12 @@ fn every_operation_is_named_once_and_summarised() {
     let names: BTreeSet<_> = operations.iter().map(|operation| operation["operationId"].as_str()).collect();
     assert_eq!(names.len(), operations.len());
     assert!(operations.iter().all(|operation| operation["summary"].is_string()));
+}
+
+#[test]
+fn a_cursor_is_described_as_it_is_read() {
+    let is_read = |letter: &char| Cursor::parse(&format!("{}-0", letter.to_string().repeat(8))).is_ok();
+    let alphabet: String = ('\0'..='\x7f').filter(is_read).collect();
+    let pattern = DOCUMENT.pointer("/components/schemas/Cursor/pattern").and_then(Value::as_str);
+    assert_eq!(pattern, Some(&*format!("^[{alphabet}]{{8}}-(0|[1-9][0-9]{{0,19}})$")));
 }
