@@ -1,5 +1,6 @@
-# For the `run` of a suite in Node.js, from its folder: `set_up <its name>` makes sure of Node.js, packages, a browser and a
-# broker. Without Node.js it ends the suite; without the rest it sets NO_BROWSER to why, or says what went wrong.
+# For the `run` of a suite, from its folder. `set_up <its name>` makes sure of Node.js, packages, a browser and a broker.
+# Without Node.js it ends the suite; without the rest it sets NO_BROWSER to why, or says what went wrong.
+# `set_up_broker` makes sure of the broker alone.
 
 NODE_MIN=20
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
@@ -35,8 +36,11 @@ set_up() {
     echo "$1: SKIPPING the tests with a browser: $NO_BROWSER"
     export NO_BROWSER
   fi
-  if [ -z "${PROGRAM:-}" ]; then
-    (cd ../.. && cargo build --locked --quiet)
-    export PROGRAM=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}/debug/repl
-  fi
+  set_up_broker
+}
+
+set_up_broker() {
+  [ -z "${PROGRAM:-}" ] || return 0
+  (cd ../.. && cargo build --locked --quiet)
+  export PROGRAM=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}/debug/repl
 }
