@@ -1,14 +1,21 @@
 //! More than a node can or may take.
 
+use bytes::Bytes;
+use repl::domain::NodeId;
+use repl::rpc::{CallError, Endpoint, Lane, Peer, Target, Unanswered};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::cluster::{Client, Cluster, Stalled, Strangers, TrickledHeads, until};
+use crate::cluster::{Client, Cluster, DEADLINE, Stalled, Strangers, TrickledHeads, until};
 
 /// Half of them are for clients.
 const DESCRIPTORS: u64 = 300;
 
 /// How many connections a node has closed at once because it had as many as it may have.
 const FULL: &str = r#"repl_http_connections_closed_total{reason="full"}"#;
+
+/// How many connections a node has from others.
+const PEERS_MAX: usize = 1_000;
 
 #[tokio::test]
 async fn strangers_that_take_every_descriptor_hold_up_neither_publishes_nor_other_nodes() {
@@ -81,4 +88,37 @@ async fn heads_that_trickle_and_streams_that_nobody_reads_are_ended_and_publishe
     until("streams are ended", async || client.metric(node, stalled).await.filter(|count| *count == 30)).await;
     heads.are_gone().await;
     client.publish(node, "orders", json!("they are gone")).await;
+}
+
+#[tokio::test]
+async fn a_node_has_so_many_connections_of_others_and_hangs_up_on_those_that_come_then() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as many descriptors as there may be");
+    let cluster = Cluster::of(1).await;
+    let (client, node) = (cluster.client.clone(), &cluster.nodes[0]);
+    client.make(node.url(), "orders").await;
+    let id = node.started().cluster.parse().expect("an id");
+    let member = Endpoint { cluster: Some(id), node: Some(NodeId::new(2)), ..Endpoint::default() };
+    let target = Target { address: node.started().peer.clone(), node: None, lane: Lane::Status };
+    // No request has this number: it is heard, and not answered.
+    let heard = async |peer: &Peer| {
+        let answer = peer.call(0, Bytes::new(), DEADLINE).await;
+        matches!(answer, Err(CallError::Unanswered(Unanswered::GivenUp)))
+    };
+    let connected = async || {
+        let peer = Peer::new(member.clone(), target.clone());
+        heard(&peer).await.then_some(peer)
+    };
+    let mut peers = Vec::new();
+    while peers.len() < PEERS_MAX {
+        peers.push(connected().await.expect("there is room"));
+    }
+    assert!(connected().await.is_none());
+    let turned_away = r#"repl_peer_callers_turned_away_total{reason="full"}"#;
+    assert_eq!(client.metric(node.url(), turned_away).await, Some(1));
+    assert!(heard(&peers[0]).await, "those that are there go on");
+    client.publish(node.url(), "orders", json!("so do clients")).await;
+
+    drop(peers.pop());
+    until("there is room again", connected).await;
 }
