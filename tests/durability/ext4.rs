@@ -42,15 +42,22 @@ impl Ext4 {
 
     /// Takes up all free space.
     pub(crate) fn fill(&self) {
+        self.fill_but(0);
+    }
+
+    /// Takes up all free space but so many bytes.
+    pub(crate) fn fill_but(&self, bytes: u64) {
         let mut filler = File::create(self.mounted_at.join("filler")).expect("a file");
         for chunk in [1 << 16, 1 << 10, 1] {
             while filler.write_all(&vec![1; chunk]).is_ok() {}
         }
+        let filled = filler.metadata().expect("it is open").len();
+        filler.set_len(filled - bytes).expect("cut");
         // Space that is only reserved until now.
         let _ = filler.sync_all();
     }
 
-    /// Undoes [`Self::fill`].
+    /// Undoes [`Self::fill`] and [`Self::fill_but`].
     pub(crate) fn free(&self) {
         fs::remove_file(self.mounted_at.join("filler")).expect("it was filled");
     }

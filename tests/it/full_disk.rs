@@ -52,3 +52,33 @@ async fn the_others_write_on_while_a_disk_is_full_and_its_node_comes_back_by_its
     cluster.nodes[0].start().await;
     cluster.all_keep("orders", &messages).await;
 }
+
+#[tokio::test]
+async fn a_checkpoint_waits_for_room_while_the_log_has_some() {
+    let Some(disk) = Ext4::new(DISK_BYTES) else { return };
+    // What makes a checkpoint due takes the log a megabyte, and the store eight.
+    let arguments = ["--checkpoint-interval", "1h", "--checkpoint-bytes", "1MiB"];
+    let mut cluster = Cluster::over(3, &arguments, None, slice::from_ref(&disk)).await;
+    let client = cluster.client.clone();
+    client.make(cluster.url(1), "orders").await;
+    let to = cluster.nodes[0].started().node;
+    cluster.nodes[2].ordered(&["transfer-leader", &to.to_string()]).await;
+    disk.fill_but(6 << 20);
+    let mut messages = Vec::new();
+    for number in 0..100 {
+        messages.push(client.publish(cluster.url(2), "orders", json!(vec![number; 10_000])).await);
+    }
+    cluster.nodes[0].says("can't write a checkpoint").await;
+    client.sees(cluster.url(2), "another node leads", |view: &View| view.leader.is_some_and(|id| id != to)).await;
+    let answer = client.readiness(cluster.url(0), 503).await;
+    assert!(answer.text.contains("no room"), "{answer:?}");
+    messages.push(client.publish(cluster.url(2), "orders", json!("the log has room")).await);
+    cluster.all_keep("orders", &messages).await;
+
+    disk.free();
+    client.readiness(cluster.url(0), 200).await;
+    cluster.nodes[0].kill();
+    cluster.nodes[0].start().await;
+    cluster.all_keep("orders", &messages).await;
+    cluster.nodes[0].ordered(&["verify"]).await;
+}
