@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,10 +29,14 @@ impl Home {
         self.does_with(words, &[], "")
     }
 
-    fn does_with(&self, words: &[&str], variables: &[(&str, &str)], input: &str) -> (Option<i32>, String) {
+    fn starts(&self, words: &[&str], variables: &[(&str, &str)]) -> Child {
         let mut command = repl(words);
         command.env("HOME", self.0.path()).envs(variables.iter().copied()).stdin(Stdio::piped());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+    }
+
+    fn does_with(&self, words: &[&str], variables: &[(&str, &str)], input: &str) -> (Option<i32>, String) {
+        let mut child = self.starts(words, variables);
         // Who reads nothing may be gone.
         let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
         let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
@@ -131,6 +135,32 @@ async fn a_token_is_kept_for_its_owner_and_shown_to_its_servers_only() {
     assert_eq!(shown, expected);
     let told = home.does(&["context", "show", "kept"]).1 + &home.does(&["context", "list"]).1;
     assert!(told.contains("TOKEN\tkept\n") && told.contains(path) && !told.contains(token), "{told}");
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_kept() {
+    let home = Home::new();
+    let add = |name: &str, more: &[&str]| {
+        home.starts(&[&["context", "add", name, "--server", "http://127.0.0.1:1"], more].concat(), &[])
+    };
+    let mut slow = add("slow", &["--token-stdin"]);
+    let mut token = slow.stdin.take().expect("a pipe");
+    // More than a pipe holds: it is being read.
+    token.write_all(&[b' '; 1 << 20]).expect("it reads");
+    let names: Vec<String> = (0..20).map(|number| format!("quick-{number:02}")).collect();
+    let quick: Vec<Child> = names.iter().map(|name| add(name, &[])).collect();
+    for mut child in quick {
+        assert!(child.wait().expect("it ends").success());
+    }
+    token.write_all(b"secret").expect("it reads");
+    drop(token);
+    assert!(slow.wait().expect("it ends").success());
+    let (_, list) = home.does(&["context", "list", "--output", "json"]);
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    let kept: Vec<&str> =
+        list["contexts"].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+    let expected: Vec<&str> = names.iter().map(String::as_str).chain(["slow"]).collect();
+    assert_eq!(kept, expected);
 }
 
 #[test]

@@ -78,24 +78,28 @@ impl Contexts {
         Ok(contexts)
     }
 
-    /// Replaces the file in one step.
+    /// Changes the file in one step, after those who change it now.
     ///
     /// # Errors
-    /// It can't be written; it is what it was.
-    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        self.replace(path).with_context(|| format!("{} was not written", path.display()))
+    /// It can't be read or written, or what is asked for is refused; it is what it was.
+    pub(super) fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        // Where people keep such files under version control it is a link to the file.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let unwritten = || format!("{} was not written", path.display());
+        let _locked = lock(path).with_context(unwritten)?;
+        let mut contexts = Self::read(path)?;
+        let changed = change(&mut contexts)?;
+        contexts.replace(path).with_context(unwritten)?;
+        Ok(changed)
     }
 
     fn replace(&self, path: &Path) -> anyhow::Result<()> {
-        // Where people keep such files under version control it is a link to the file.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let directory = path.parent().context("a file is in a directory")?;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let directory = directory(path)?;
         // Nobody else may read it: temporary files are so from the beginning.
         let mut file = NamedTempFile::new_in(directory)?;
         file.write_all(toml::to_string(self)?.as_bytes())?;
         file.as_file().sync_all()?;
-        file.persist(&path)?;
+        file.persist(path)?;
         File::open(directory)?.sync_all()?;
         Ok(())
     }
@@ -126,6 +130,19 @@ impl Contexts {
     }
 }
 
+/// Waits until nobody else changes the file, and lets nobody do so until it is dropped. That takes a file of its own: the
+/// one that is changed is replaced.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory(path)?)?;
+    let lock = File::create(path.with_extension("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+fn directory(path: &Path) -> anyhow::Result<&Path> {
+    path.parent().context("a file is in a directory")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,17 +157,22 @@ mod tests {
         Contexts { current: Some("prod".to_owned()), contexts: BTreeMap::from([("prod".to_owned(), context)]) }
     }
 
+    fn write(path: &Path) {
+        Contexts::change(path, |kept| Ok(std::mem::replace(kept, contexts()))).expect("written");
+    }
+
     #[test]
     fn what_is_written_is_read_again_and_private() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("repl/contexts.toml");
         assert_eq!(Contexts::read(&path).expect("none yet"), Contexts::default());
-        contexts().write(&path).expect("written");
-        contexts().write(&path).expect("written again");
+        write(&path);
+        write(&path);
         assert_eq!(Contexts::read(&path).expect("read"), contexts());
         let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().expect("a directory"))), (0o600, 0o700));
-        assert_eq!(fs::read_dir(path.parent().expect("a directory")).expect("read").count(), 1);
+        let left = fs::read_dir(path.parent().expect("a directory")).expect("read");
+        assert_eq!(left.count(), 2, "with the lock");
     }
 
     #[test]
@@ -159,7 +181,7 @@ mod tests {
         let (file, link) = (directory.path().join("kept.toml"), directory.path().join("contexts.toml"));
         fs::write(&file, "").expect("written");
         std::os::unix::fs::symlink(&file, &link).expect("linked");
-        contexts().write(&link).expect("written");
+        write(&link);
         assert_eq!(Contexts::read(&file).expect("read"), contexts());
         assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
     }

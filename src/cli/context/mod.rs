@@ -74,42 +74,35 @@ pub(super) fn run(
     command::refuse_common(matches, "repl context", "it is about servers, and no node (--server)")?;
     let path = path(&environment.into_iter().collect());
     let path = path.ok_or_else(|| Misuse::new("neither XDG_CONFIG_HOME nor HOME says where contexts are kept"))?;
-    let mut contexts = Contexts::read(&path)?;
     let (command, matches) = matches.subcommand().context("a command is required")?;
     let name = matches.try_get_one::<String>("name").ok().flatten();
-    let required = || name.map(String::as_str).context("it is required");
+    let required = name.map(String::as_str).context("it is required");
     let text = match command {
-        "add" => add(&mut contexts, required()?, matches)?,
-        "use" => {
-            contexts.get(required()?)?;
-            contexts.current = name.cloned();
-            format!("{} is in use\n", required()?)
+        "add" => {
+            let (name, context) = (new_name(required?)?, given(matches)?);
+            Contexts::change(&path, |contexts| add(contexts, name, context, matches.get_flag("replace")))?
         }
-        "remove" => {
-            contexts.get(required()?)?;
-            contexts.contexts.remove(required()?);
-            if contexts.current.as_ref() == name {
-                contexts.current = None;
-                format!("{} is removed; no context is in use\n", required()?)
-            } else {
-                format!("{} is removed\n", required()?)
-            }
+        "use" => Contexts::change(&path, |contexts| select(contexts, required?))?,
+        "remove" => Contexts::change(&path, |contexts| remove(contexts, required?))?,
+        "show" => {
+            let contexts = Contexts::read(&path)?;
+            show(&contexts, name.or(contexts.current.as_ref()), matches)?
         }
-        "show" => return show(&contexts, name.or(contexts.current.as_ref()), matches).map(Done::from),
-        _ => return Ok(list(&contexts, matches).into()),
+        _ => list(&Contexts::read(&path)?, matches),
     };
-    contexts.write(&path)?;
     Ok(text.into())
 }
 
-fn add(contexts: &mut Contexts, name: &str, matches: &ArgMatches) -> anyhow::Result<String> {
+fn new_name(name: &str) -> Result<&str, Misuse> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_plain) {
-        return Err(Misuse::new(format!("{name:?} is no name: letters, digits, - _ and . make one")).into());
+        return Err(Misuse::new(format!("{name:?} is no name: letters, digits, - _ and . make one")));
     }
-    if contexts.contexts.contains_key(name) && !matches.get_flag("replace") {
-        return Err(Misuse::new(format!("there is a context {name:?} already: --replace replaces it")).into());
-    }
+    Ok(name)
+}
+
+/// The context that the command line describes.
+fn given(matches: &ArgMatches) -> anyhow::Result<Context> {
     let servers: Vec<String> = matches.get_many("server").unwrap_or_default().cloned().collect();
     for server in &servers {
         Server::parse(server.trim()).map_err(|error| Misuse::new(format!("{server:?} {error}")))?;
@@ -129,7 +122,13 @@ fn add(contexts: &mut Contexts, name: &str, matches: &ArgMatches) -> anyhow::Res
             return Err(Misuse::new("there is no token on standard input").into());
         }
     }
-    let context = Context { servers, token, token_file: file("token-file")?, ca_file: file("ca-file")? };
+    Ok(Context { servers, token, token_file: file("token-file")?, ca_file: file("ca-file")? })
+}
+
+fn add(contexts: &mut Contexts, name: &str, context: Context, replace: bool) -> anyhow::Result<String> {
+    if contexts.contexts.contains_key(name) && !replace {
+        return Err(Misuse::new(format!("there is a context {name:?} already: --replace replaces it")).into());
+    }
     contexts.contexts.insert(name.to_owned(), context);
     let current = contexts.current.get_or_insert_with(|| name.to_owned());
     Ok(if current == name {
@@ -137,6 +136,19 @@ fn add(contexts: &mut Contexts, name: &str, matches: &ArgMatches) -> anyhow::Res
     } else {
         format!("{name} is kept; {current} is in use (repl context use {name})\n")
     })
+}
+
+fn select(contexts: &mut Contexts, name: &str) -> anyhow::Result<String> {
+    contexts.get(name)?;
+    contexts.current = Some(name.to_owned());
+    Ok(format!("{name} is in use\n"))
+}
+
+fn remove(contexts: &mut Contexts, name: &str) -> anyhow::Result<String> {
+    contexts.get(name)?;
+    contexts.contexts.remove(name);
+    let was_in_use = contexts.current.take_if(|current| current.as_str() == name).is_some();
+    Ok(if was_in_use { format!("{name} is removed; no context is in use\n") } else { format!("{name} is removed\n") })
 }
 
 fn show(contexts: &Contexts, name: Option<&String>, matches: &ArgMatches) -> anyhow::Result<String> {
