@@ -34,6 +34,7 @@ mod founding;
 mod full_disk;
 mod golden;
 mod interest;
+mod licences;
 mod lifecycle;
 mod limits;
 mod membership;
