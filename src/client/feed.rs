@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::search::Search;
 use super::stream::Stream;
-use super::{Client, ClientError, Rounds, Twice};
+use super::{Client, ClientError};
 
 /// Where it is told.
 const ROUTE: &str = "/console/feed";
@@ -31,15 +32,15 @@ pub struct Feed<'a> {
     client: &'a Client,
     stream: Option<Stream>,
     samples: VecDeque<Value>,
-    rounds: Rounds,
-    begun: bool,
+    /// Over once a sample has come.
+    search: Search,
 }
 
 impl Client {
     /// What servers tell of themselves. Does not connect yet.
     #[must_use]
     pub fn feed(&self) -> Feed<'_> {
-        Feed { client: self, stream: None, samples: VecDeque::new(), rounds: Rounds::default(), begun: false }
+        Feed { client: self, stream: None, samples: VecDeque::new(), search: Search::new(self.patience) }
     }
 }
 
@@ -47,14 +48,14 @@ impl Feed<'_> {
     /// Waits for what comes next. It never ends by itself.
     ///
     /// # Errors
-    /// A server refuses for good, or none of them can be reached at the beginning.
+    /// A server refuses for good, or none of them can be reached: at the beginning, or for as long as was said.
     pub async fn next(&mut self) -> Result<Told, ClientError> {
         loop {
             if let Some(sample) = self.samples.pop_front() {
                 return Ok(Told::Sample(sample));
             }
             let Some(stream) = &mut self.stream else {
-                match Stream::open(self.client, ROUTE, |request| request).await {
+                match self.search.ask(Stream::open(self.client, ROUTE, |request| request)).await {
                     Ok(stream) => self.stream = Some(stream),
                     Err(error) => return self.lose(Some(error)).await,
                 }
@@ -66,10 +67,7 @@ impl Feed<'_> {
                 .await;
             match heard {
                 Ok(()) if self.samples.is_empty() => {}
-                Ok(()) => {
-                    self.begun = true;
-                    self.rounds = Rounds::default();
-                }
+                Ok(()) => self.search.found(),
                 Err(error) => return self.lose(error).await,
             }
         }
@@ -78,16 +76,8 @@ impl Feed<'_> {
     /// Goes to the next server, after a while if all have failed.
     async fn lose(&mut self, error: Option<ClientError>) -> Result<Told, ClientError> {
         self.stream = None;
-        let servers = self.client.next_server();
-        let pause = self.rounds.pause(servers);
-        let is_hopeless =
-            |error: &ClientError| !error.may_pass(Twice::Same) || !self.begun && self.rounds.is_over(servers);
-        match error {
-            Some(error) if is_hopeless(&error) => Err(error),
-            error => {
-                sleep(pause).await;
-                Ok(Told::Away(error))
-            }
-        }
+        let (pause, error) = self.search.lost(self.client.next_server(), None, error)?;
+        sleep(pause).await;
+        Ok(Told::Away(error))
     }
 }

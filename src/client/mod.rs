@@ -6,6 +6,7 @@
 
 mod error;
 mod feed;
+mod search;
 mod server;
 mod sse;
 mod stream;
@@ -23,6 +24,7 @@ pub use reqwest::{Method, header};
 
 pub use self::error::ClientError;
 pub use self::feed::{Feed, Told};
+use self::search::Rounds;
 pub use self::server::{Server, ServerError};
 pub use self::subscription::{Event, Message, Subscription};
 
@@ -32,9 +34,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the answer of one server, or the beginning of it. A node gives up a write after five seconds, and says so.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Between two rounds over all servers: at random up to the first, and then up to twice as much each time.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// For a request, unless another one was said.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to reach a cluster, and who asks.
 #[derive(Clone, Debug)]
@@ -45,8 +46,9 @@ pub struct Options {
     pub token: Option<String>,
     /// Certificates in PEM, of authorities that are trusted besides the system's.
     pub authorities: Vec<u8>,
-    /// How long a request is repeated.
-    pub patience: Duration,
+    /// How long a request is repeated, 30 s unless said, and a server of a stream looked for: unless said, each is asked
+    /// once at the beginning, and when one is lost they are asked without end.
+    pub patience: Option<Duration>,
 }
 
 /// Speaks to a cluster.
@@ -54,7 +56,7 @@ pub struct Options {
 pub struct Client {
     http: reqwest::Client,
     token: Option<String>,
-    patience: Duration,
+    patience: Option<Duration>,
     /// The first is asked next.
     servers: Mutex<Vec<Server>>,
 }
@@ -93,12 +95,13 @@ impl Client {
         twice: Twice,
         complete: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Value, ClientError> {
-        let deadline = Instant::now() + self.patience;
+        let patience = self.patience.unwrap_or(PATIENCE);
+        let deadline = Instant::now() + patience;
         let mut rounds = Rounds::default();
         loop {
             let asked = async { read(self.server(), self.ask(method.clone(), route, &complete).await?).await };
             let answer = timeout_at(deadline, in_time(asked)).await;
-            let error = match answer.unwrap_or(Err(ClientError::Timeout(self.patience))) {
+            let error = match answer.unwrap_or(Err(ClientError::Timeout(patience))) {
                 Err(error) if error.may_pass(twice) => error,
                 answer => return answer,
             };
@@ -116,7 +119,8 @@ impl Client {
     /// What it said, or that it said nothing in time.
     pub async fn get_once(&self, route: &str) -> Result<Value, ClientError> {
         let asked = async { read(self.server(), self.ask(Method::GET, route, |request| request).await?).await };
-        timeout(self.patience, in_time(asked)).await.unwrap_or(Err(ClientError::Timeout(self.patience)))
+        let patience = self.patience.unwrap_or(PATIENCE);
+        timeout(patience, in_time(asked)).await.unwrap_or(Err(ClientError::Timeout(patience)))
     }
 
     /// Asks the present server, once.
@@ -170,30 +174,6 @@ impl Client {
 
     fn servers(&self) -> MutexGuard<'_, Vec<Server>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How long to wait before the next server is asked: not at all within a round over all of them.
-#[derive(Debug, Default)]
-struct Rounds {
-    failures: usize,
-}
-
-impl Rounds {
-    /// One of so many servers has failed.
-    fn pause(&mut self, servers: usize) -> Duration {
-        self.failures += 1;
-        if !self.failures.is_multiple_of(servers) {
-            return Duration::ZERO;
-        }
-        let doublings = u32::try_from(self.failures / servers - 1).unwrap_or(u32::MAX);
-        let most = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(doublings)).min(PAUSE_MAX);
-        most.mul_f64(fastrand::f64())
-    }
-
-    /// Whether every one of so many servers has failed.
-    fn is_over(&self, servers: usize) -> bool {
-        self.failures >= servers
     }
 }
 

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::search::Search;
 use super::sse::SseEvent;
 use super::stream::Stream;
-use super::{Client, ClientError, Rounds, Server, Twice};
+use super::{Client, ClientError, Server};
 
 /// Behind which event a stream goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -69,9 +70,8 @@ pub struct Subscription<'a> {
     cursor: Option<String>,
     stream: Option<Stream>,
     events: VecDeque<Event>,
-    rounds: Rounds,
-    /// Whether a server has ever begun to send.
-    begun: bool,
+    /// Over once a server has begun to send.
+    search: Search,
     /// Why it can't go on, told behind the events that came before.
     end: Option<ClientError>,
 }
@@ -86,8 +86,7 @@ impl Client {
             cursor: None,
             stream: None,
             events: VecDeque::new(),
-            rounds: Rounds::default(),
-            begun: false,
+            search: Search::new(self.patience),
             end: None,
         }
     }
@@ -98,7 +97,7 @@ impl Subscription<'_> {
     /// dropped nothing is lost.
     ///
     /// # Errors
-    /// A server refuses for good, or none of them can be reached at the beginning.
+    /// A server refuses for good, or none of them can be reached: at the beginning, or for as long as was said.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -129,7 +128,7 @@ impl Subscription<'_> {
             }
             request.query(&self.query)
         });
-        match opened.await {
+        match self.search.ask(opened).await {
             Ok(stream) => {
                 self.stream = Some(stream);
                 Ok(())
@@ -140,19 +139,10 @@ impl Subscription<'_> {
 
     /// Goes to the next server, after a while if all have failed.
     async fn lose(&mut self, error: Option<ClientError>) -> Result<(), ClientError> {
-        let stream = self.stream.take();
-        let servers = self.client.next_server();
-        let pause = self.rounds.pause(servers);
-        let retry = stream.and_then(|stream| stream.retry()).filter(|_| !pause.is_zero());
-        if let Some(error) = error {
-            if !error.may_pass(Twice::Same) || !self.begun && self.rounds.is_over(servers) {
-                return Err(error);
-            }
-            self.events.push_back(Event::Away(Some(error)));
-        } else {
-            self.events.push_back(Event::Away(None));
-        }
-        sleep(retry.unwrap_or(pause)).await;
+        let retry = self.stream.take().and_then(|stream| stream.retry());
+        let (pause, error) = self.search.lost(self.client.next_server(), retry, error)?;
+        self.events.push_back(Event::Away(error));
+        sleep(pause).await;
         Ok(())
     }
 
@@ -160,8 +150,7 @@ impl Subscription<'_> {
         let Some(server) = self.stream.as_ref().map(|stream| stream.server.clone()) else { return };
         for (event, id) in events {
             self.cursor = id.or(self.cursor.take());
-            self.begun = true;
-            self.rounds = Rounds::default();
+            self.search.found();
             match read_event(&event) {
                 Some(Told::Event(event)) => self.events.push_back(event),
                 Some(Told::Move(server)) => {

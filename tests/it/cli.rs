@@ -65,7 +65,7 @@ impl Running {
     }
 
     /// Waits until the program has closed its output and ended.
-    fn ends(mut self) -> Option<i32> {
+    pub(crate) fn ends(mut self) -> Option<i32> {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(_) => {}

@@ -6,11 +6,12 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use crate::authority::Authority;
 use crate::cli::Running;
-use crate::cluster::{Cluster, Subscriber, until};
+use crate::cluster::{Cluster, Subscriber, until, within};
 use crate::golden;
 
 fn repl(servers: &str, words: &[&str]) -> Command {
@@ -48,6 +49,38 @@ async fn a_server_that_stands_still_is_passed_over() {
         run(repl(&servers, &["sub", "a", "--from", "earliest", "-n", "1", "--format", "{value}"])),
     );
     assert_eq!((written.0, read), (Some(0), (Some(0), "1\n".to_owned())));
+}
+
+#[tokio::test]
+async fn streams_look_for_a_server_for_as_long_as_they_were_told() {
+    let follow = ["sub", "a", "--from", "earliest", "--format", "{value}", "--patience"];
+    for words in [&[&follow[..], &["1h", "-n", "1"]].concat(), &vec!["top", "--once", "--patience", "1h"]] {
+        let place = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = place.local_addr().expect("an address").to_string();
+        let looking = spawn_blocking({
+            let mut command = repl(&address, words);
+            move || command.output()
+        });
+        // Whoever looks has failed at least once.
+        drop(within("it comes", place.accept()).await.expect("a connection"));
+        drop(place);
+        let mut cluster = Cluster::without_nodes(&["--auto-create", "--listen", &address]);
+        let node = cluster.add(&[]).await;
+        cluster.client.publish(cluster.url(node), "a", json!("found")).await;
+        let output = within("it is found", looking).await.expect("no panic").expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+
+        let follower = Running::start(&mut repl(&address, &[&follow[..], &["100ms"]].concat()));
+        follower.read_until("found");
+        cluster.nodes[node].kill();
+        assert_eq!(spawn_blocking(|| follower.ends()).await.expect("no panic"), Some(4));
+    }
+
+    let still = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = still.local_addr().expect("an address").to_string();
+    for words in [&["sub", "a"][..], &["top"], &["presence", "a", "--follow"]] {
+        assert_eq!(run(repl(&address, &[words, &["--patience", "100ms"]].concat())).await.0, Some(7), "{words:?}");
+    }
 }
 
 #[test]

@@ -36,11 +36,24 @@ pub(super) struct TimeUp(String);
 /// The grammars of the commands.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
     let codes = exit::help(&CODES);
-    let commands = [publish::command(), subscribe::command(), topic::command(), presence::command(), top::command()];
+    let complete_for_requests = |command| complete(command, &codes);
+    let complete_for_streams = |command| {
+        let help = "How long to look for a server, at first and when one is lost\n\
+                    [default: each is asked once at first, and later without end]";
+        complete(command, &codes).mut_arg("patience", |arg| arg.help(help))
+    };
     // Those who wait for a monitor to answer don't wait for long.
     let check = complete(check::command(), check::EXIT_CODES)
         .mut_arg("patience", |arg| arg.default_value("10s").help("How long to wait for the answer of a server"));
-    commands.into_iter().map(move |command| complete(command, &codes)).chain([check])
+    [
+        complete_for_requests(publish::command()),
+        complete_for_streams(subscribe::command()),
+        complete_for_requests(topic::command()),
+        complete_for_requests(presence::command()),
+        complete_for_streams(top::command()),
+        check,
+    ]
+    .into_iter()
 }
 
 /// Adds what all of them take.
@@ -56,8 +69,7 @@ fn complete(command: Command, codes: &str) -> Command {
     let patience = Arg::new("patience")
         .long("patience")
         .value_name("TIME")
-        .help("How long a request is repeated while no server can do it")
-        .default_value("30s")
+        .help("How long a request is repeated while no server can do it [default: 30s]")
         .value_parser(duration);
     command.args([server_argument(), context, token_file_argument(), ca_file_argument(), patience].map(global))
 }

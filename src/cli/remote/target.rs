@@ -50,7 +50,7 @@ pub(super) fn options(
         servers: servers.iter().map(parse).collect::<Result<_, _>>()?,
         token: token.map(|token| token.trim().to_owned()),
         authorities: authorities.unwrap_or_default(),
-        patience: matches.get_one("patience").copied().context("it has a default")?,
+        patience: matches.get_one("patience").copied(),
     })
 }
 
