@@ -4,18 +4,22 @@
 //! don't know the rule, are heard from `warn` on unless somebody asks for more.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::thread;
 
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
-use tracing::{Subscriber, error};
+use tracing::{Event, Subscriber, error};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
+use crate::trace;
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -44,8 +48,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     };
     let filter = parse_filter(filter)?;
     let subscriber: Box<dyn Subscriber + Send + Sync> = if as_text {
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-        Box::new(builder.with_ansi(stderr_is_terminal).finish())
+        Box::new(text(filter, io::stderr, stderr_is_terminal))
     } else {
         Box::new(json(filter, io::stderr))
     };
@@ -62,13 +65,52 @@ pub fn check(filter: &str) -> Result<(), TelemetryError> {
     parse_filter(filter).map(drop)
 }
 
+/// One line each, in colours if somebody sees them.
+fn text(
+    filter: EnvFilter,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    ansi: bool,
+) -> impl Subscriber + Send + Sync {
+    let format = Traced { format: Format::default().with_ansi(ansi), end: "\n", before: " trace_id=", behind: "\n" };
+    let builder = tracing_subscriber::fmt().event_format(format);
+    builder.with_env_filter(filter).with_writer(writer).finish()
+}
+
 /// One object a line, the fields of the event beside `timestamp`, `level`, `target` and `message`.
 fn json(
     filter: EnvFilter,
     writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    let builder = tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false);
+    let format = Format::default().json().flatten_event(true).with_span_list(false);
+    let format = Traced { format, end: "}\n", before: r#","trace_id":""#, behind: "\"}\n" };
+    let builder = tracing_subscriber::fmt().json().event_format(format);
     builder.with_env_filter(filter).with_writer(writer).finish()
+}
+
+/// Lines that name the trace which they belong to.
+struct Traced<F> {
+    format: F,
+    /// How a line ends, which belongs to none.
+    end: &'static str,
+    /// What stands before the trace instead of the end.
+    before: &'static str,
+    /// And what behind it.
+    behind: &'static str,
+}
+
+impl<S, N, F> FormatEvent<S, N> for Traced<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, fields: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(context) = trace::current() else { return self.format.format_event(fields, to, event) };
+        let mut line = String::new();
+        self.format.format_event(fields, Writer::new(&mut line), event)?;
+        let line = line.strip_suffix(self.end).unwrap_or(&line);
+        write!(to, "{line}{}{}{}", self.before, context.trace, self.behind)
+    }
 }
 
 fn parse_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
@@ -106,18 +148,32 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use futures_util::FutureExt;
     use tracing::{debug, info, subscriber};
 
     use super::*;
+    use crate::trace::Tracer;
 
     /// What is logged meanwhile, a line of JSON each.
     fn logged(filter: &str, act: impl FnOnce()) -> Vec<serde_json::Value> {
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let writer = Arc::clone(&written);
-        let writer = move || Writer(Arc::clone(&writer));
-        subscriber::with_default(json(parse_filter(filter).expect(filter), writer), act);
-        let written = String::from_utf8(written.lock().expect("no panic").clone()).expect("UTF-8");
-        written.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        let lines = Lines::default();
+        subscriber::with_default(json(parse_filter(filter).expect(filter), lines.writer()), act);
+        lines.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// What is logged.
+    #[derive(Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        fn writer(&self) -> impl for<'a> MakeWriter<'a> + Send + Sync + 'static {
+            let written = Arc::clone(&self.0);
+            move || Writer(Arc::clone(&written))
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+        }
     }
 
     struct Writer(Arc<Mutex<Vec<u8>>>);
@@ -141,6 +197,36 @@ mod tests {
         assert_eq!(lines[0]["node"], 3);
         assert_eq!(lines[0]["level"], "INFO");
         assert_eq!(lines[0]["target"], "repl::telemetry::tests");
+    }
+
+    /// Logs a line as part of a request. Answers the trace that it belongs to.
+    fn log_in_request() -> String {
+        let log = async {
+            info!(code = "busy", "refused");
+            trace::current().expect("there is a request").trace.to_string()
+        };
+        Tracer::default().request(None, String::new).scope(log).now_or_never().expect("it waits for nothing")
+    }
+
+    #[test]
+    fn a_line_that_belongs_to_a_request_names_its_trace() {
+        let mut trace = String::new();
+        let lines = logged("info", || {
+            trace = log_in_request();
+            info!("nobody has asked");
+        });
+        assert_eq!(lines[0]["trace_id"], trace);
+        assert_eq!((&lines[0]["message"], &lines[0]["code"]), (&"refused".into(), &"busy".into()));
+        assert_eq!(lines[1].get("trace_id"), None);
+
+        for ansi in [false, true] {
+            let lines = Lines::default();
+            let subscriber = text(parse_filter("info").expect("a level"), lines.writer(), ansi);
+            let trace = subscriber::with_default(subscriber, log_in_request);
+            let text = lines.text();
+            assert!(text.ends_with(&format!(" trace_id={trace}\n")) && text.contains("refused"), "{text}");
+            assert_eq!(text.contains('\x1b'), ansi, "{text}");
+        }
     }
 
     #[test]

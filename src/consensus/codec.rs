@@ -14,6 +14,12 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Bytes {
     postcard::to_stdvec(message).expect("messages hold nothing that postcard can't write").into()
 }
 
+/// What stands behind the message is passed over: a later version may have put it there.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    postcard::from_bytes(bytes).map_err(|error| CodecError(Some(error)))
+    decode_first(bytes).map(|(message, _)| message)
+}
+
+/// A message, and what stands behind it.
+pub(super) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
+    postcard::take_from_bytes(bytes).map_err(|error| CodecError(Some(error)))
 }

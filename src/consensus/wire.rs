@@ -8,9 +8,10 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::codec::decode_first;
 pub(crate) use super::codec::{CodecError, decode, encode};
 use super::types::{LogId, Member, SnapshotMeta, TypeConfig, Vote};
-use crate::domain::{LogIndex, NodeId};
+use crate::domain::{LogIndex, NodeId, TraceContext};
 use crate::state::{Digest, Holding, Outcome, TopicId};
 
 /// The numbers of the requests. Never reused for another meaning.
@@ -90,9 +91,25 @@ fn get_framed(bytes: &mut Bytes) -> Result<Bytes, CodecError> {
 pub(super) type AppendReply = StreamAppendResult<TypeConfig>;
 
 /// Commands that a follower passes on to the leader, each encoded.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Propose {
     pub(crate) commands: Vec<Bytes>,
+    /// Of those whose traces are recorded, what they are part of.
+    pub(crate) traces: Vec<TraceContext>,
+}
+
+impl Propose {
+    /// The traces stand behind what builds before them read, which pass over them; without any, the bytes are theirs.
+    pub(crate) fn encode(&self) -> Bytes {
+        let Self { commands, traces } = self;
+        if traces.is_empty() { encode(commands) } else { encode(&(commands, traces)) }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (commands, rest) = decode_first(bytes)?;
+        let traces = if rest.is_empty() { Vec::new() } else { decode(rest)? };
+        Ok(Self { commands, traces })
+    }
 }
 
 /// What the leader answers to [`Propose`].
@@ -318,13 +335,31 @@ mod tests {
         assert_eq!(format!("{read:?}"), format!("{request:?}"));
     }
 
+    fn trace() -> TraceContext {
+        TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-00b7ad6b71692033-01").expect("one")
+    }
+
+    #[test]
+    fn traces_of_commands_are_passed_over_by_a_build_that_knows_none() {
+        let commands = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
+        let traces = vec![trace(), trace()];
+        let traced = Propose { commands: commands.clone(), traces: traces.clone() }.encode();
+        assert_eq!(decode::<Vec<Bytes>>(&traced).expect("commands"), commands);
+        assert_eq!(Propose::decode(&traced).expect("both").traces, traces);
+
+        let untraced = Propose { commands: commands.clone(), traces: Vec::new() }.encode();
+        assert_eq!(untraced, encode(&commands));
+        let read = Propose::decode(&untraced).expect("commands");
+        assert_eq!((read.commands, read.traces), (commands, Vec::new()));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_message_or_an_error(bytes: Vec<u8>) {
             let _ = decode_append(Bytes::from(bytes.clone()));
             let _ = decode::<AppendReply>(&bytes);
             let _ = decode::<openraft::raft::VoteRequest<TypeConfig>>(&bytes);
-            let _ = decode::<Propose>(&bytes);
+            let _ = Propose::decode(&bytes);
             let _ = decode::<ProposeReply>(&bytes);
             let _ = decode::<JoinReply>(&bytes);
             let _ = decode::<InstallSnapshot>(&bytes);
@@ -340,7 +375,7 @@ mod tests {
         let candidate = Candidate { member: member.clone(), instance: [8; 16], expected: 3, plan: Some(plan.clone()) };
         let command = crate::state::Command::Tick.encode().as_bytes().clone();
         let corpus = [
-            encode(&Propose { commands: vec![command.clone(), command] }),
+            Propose { commands: vec![command.clone(), command], traces: vec![trace()] }.encode(),
             encode(&Inspect { entry: LogIndex::new(7), part: Part::Topics }),
             encode(&Join { member: member.clone() }),
             encode(&Announce { node: NodeId::new(2), member }),
@@ -352,7 +387,7 @@ mod tests {
         let corpus = corpus.into_iter().map(|bytes| bytes.to_vec()).collect();
         crate::fuzz::Target::new("requests between nodes", corpus).run(|input| {
             let _ = decode_append(Bytes::copy_from_slice(input));
-            let _ = (decode::<Propose>(input), decode::<Inspect>(input), decode::<Join>(input));
+            let _ = (Propose::decode(input), decode::<Inspect>(input), decode::<Join>(input));
             let _ = (
                 decode::<Announce>(input),
                 decode::<Meet>(input),

@@ -14,6 +14,7 @@ mod selection;
 mod timestamp;
 mod topic_name;
 mod topic_settings;
+mod trace_context;
 mod user_id;
 
 pub use bearer::{Bearer, Revoked, TicketId};
@@ -30,4 +31,5 @@ pub use selection::Selection;
 pub use timestamp::{Timestamp, TimestampError};
 pub use topic_name::{TopicName, TopicNameError};
 pub use topic_settings::{SettingsChange, TopicSettings};
+pub use trace_context::{SpanId, TraceContext, TraceId};
 pub use user_id::{MemberData, MemberDataError, UserId, UserIdError};

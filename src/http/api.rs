@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::routing::future::RouteFuture;
@@ -20,7 +21,8 @@ use futures_util::future::Either;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::cors::Cors;
 
-use super::{App, Code, Problem, console, manual, origin};
+use super::{App, Code, Problem, TRACEPARENT, console, manual, origin};
+use crate::domain::TraceContext;
 
 /// The API as a service. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,14 +58,29 @@ impl Api {
         &self.app
     }
 
-    /// Answers a request: counted, timed, and with a problem if there is nothing better.
+    /// Answers a request: counted, timed, traced, and with a problem if there is nothing better.
     pub async fn answer(&self, request: Request) -> Response {
         let counted = self.app.metrics.request(&request);
-        let answer = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind().await;
-        let answer = answer.unwrap_or_else(panicked).into_response();
+        let (method, route) = (counted.method(), counted.route());
+        let mut span = self.app.node.tracer().request(caller(request.headers()), || format!("{method} {route}"));
+        let answer = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind();
+        let answer = span.scope(answer.map(|answer| answer.unwrap_or_else(panicked).into_response())).await;
         counted.answered(&answer);
+        span.note("http.request.method", method);
+        span.note("http.route", route);
+        span.note("http.response.status_code", u64::from(answer.status().as_u16()));
+        if answer.status().is_server_error() {
+            span.fail();
+        }
         answer
     }
+}
+
+/// What the caller says that the request is part of. Whoever says two things says nothing.
+fn caller(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut said = headers.get_all(TRACEPARENT).into_iter();
+    let caller = TraceContext::parse(said.next()?.to_str().ok()?);
+    caller.filter(|_| said.next().is_none())
 }
 
 /// A handler panicked. The panic hook has logged where and why.

@@ -245,6 +245,14 @@ pub(super) struct Counted<'a> {
 }
 
 impl Counted<'_> {
+    pub(super) fn method(&self) -> &'static str {
+        self.labels.method
+    }
+
+    pub(super) fn route(&self) -> &'static str {
+        self.labels.route
+    }
+
     pub(super) fn answered(self, answer: &Response) {
         let took = self.started.elapsed();
         if self.labels == PUBLISH && answer.status().is_success() {

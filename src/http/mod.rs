@@ -77,6 +77,9 @@ use crate::node::Node;
 /// The cursor that an `EventSource` sends when it comes back.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// What a caller says that its request is part of: <https://www.w3.org/TR/trace-context/>.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// What requests are served with.
 #[derive(Debug)]
 pub struct App {

@@ -189,6 +189,7 @@ fn problem_schema() -> Object {
         .property("status", number())
         .property("code", text().enum_values(Some(Code::ALL.iter().map(|code| code.as_str()))))
         .property("detail", text().description(Some("What to do, for people")))
+        .property("traceId", text().description(Some("The request, as the log of the node names it")))
         .property("line", number().description(Some("The line of a batch, from 1")))
         .property("parameter", text().description(Some("The parameter of the query")))
         .property("topic", text().description(Some("The topic that was refused")))

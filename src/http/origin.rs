@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use thiserror::Error;
 use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
 
-use super::{Code, LAST_EVENT_ID, Options, Problem};
+use super::{Code, LAST_EVENT_ID, Options, Problem, TRACEPARENT};
 
 /// How long browsers may remember a preflight's answer. Chromium caps it at two hours.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -81,7 +81,15 @@ pub(super) fn cors(options: &Options) -> CorsLayer {
         .allow_origin(origins)
         .allow_credentials(with_cookies)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key"), LAST_EVENT_ID])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            LAST_EVENT_ID,
+            TRACEPARENT,
+            // Not read, but sent along with it.
+            HeaderName::from_static("tracestate"),
+        ])
         .expose_headers([LOCATION, RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_MAX_AGE)
 }

@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, VOTERS_MAX, WriteError};
 use crate::state::Refusal;
+use crate::trace;
 
 /// The media type of every error.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -130,17 +131,23 @@ impl Serialize for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        debug!(code = self.code.as_str(), "refused");
-        let mut response = Response::new(Body::from(self.body()));
-        *response.status_mut() = self.code.status();
+        let code = self.code;
+        debug!(code = code.as_str(), "refused");
+        // By which the lines of the log are found.
+        let problem = match trace::current() {
+            Some(context) => self.with("traceId", context.trace.to_string()),
+            None => self,
+        };
+        let mut response = Response::new(Body::from(problem.body()));
+        *response.status_mut() = code.status();
         // For whoever counts answers.
-        response.extensions_mut().insert(self.code);
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some(seconds) = self.code.retry_after_seconds() {
+        if let Some(seconds) = code.retry_after_seconds() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(challenge) = self.code.challenge() {
+        if let Some(challenge) = code.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response

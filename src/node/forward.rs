@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::consensus::wire::{self, Propose, ProposeRefused, ProposeReply, kind};
 use crate::consensus::{Consensus, ProposeError, Proposed};
-use crate::domain::NodeId;
+use crate::domain::{NodeId, TraceContext};
 use crate::rpc::{CallError, Lane, Peer};
 use crate::state::EncodedCommand;
+use crate::trace::{self, Kind, Span};
 
 /// Requests to the leader that wait for an answer. What arrives meanwhile goes with the next.
 const REQUESTS_IN_FLIGHT: usize = 4;
@@ -34,6 +34,8 @@ const ANSWER_AFTER_LEADING: Duration = Duration::from_millis(400);
 /// A command and who waits for it.
 struct Waiting {
     command: EncodedCommand,
+    /// What it is part of, if that is recorded.
+    trace: Option<TraceContext>,
     deadline: Instant,
     reply: oneshot::Sender<Result<Proposed, ProposeError>>,
 }
@@ -54,9 +56,13 @@ impl Forwarder {
     /// Has the leader propose a command. The answer holds the one outcome.
     pub(super) async fn propose(&self, command: EncodedCommand, deadline: Instant) -> Result<Proposed, ProposeError> {
         let (reply, wait) = oneshot::channel();
-        let waiting = Waiting { command, deadline, reply };
+        let mut span = trace::span(Kind::Client, "forward");
+        let trace = span.as_ref().and_then(Span::passed_on);
+        let waiting = Waiting { command, trace, deadline, reply };
         self.queue.send(waiting).await.map_err(|_| ProposeError::Stopping)?;
-        wait.await.unwrap_or(Err(ProposeError::Stopping))
+        let proposed = wait.await.unwrap_or(Err(ProposeError::Stopping));
+        span.iter_mut().filter(|_| proposed.is_err()).for_each(Span::fail);
+        proposed
     }
 }
 
@@ -78,8 +84,10 @@ async fn run(consensus: Consensus, mut queue: mpsc::Receiver<Waiting>) {
                     let peer = consensus.peers().connect(&member.peer, Some(node), Lane::Forward);
                     let deadline = batch.iter().map(|waiting| waiting.deadline).max().unwrap_or_else(Instant::now);
                     let commands = batch.iter().map(|waiting| waiting.command.as_bytes().clone()).collect();
+                    let traces = batch.iter().filter_map(|waiting| waiting.trace).collect();
+                    let propose = Propose { commands, traces };
                     tokio::select! {
-                        result = send(&peer, commands, deadline) => result,
+                        result = send(&peer, &propose, deadline) => result,
                         () = deposed(&consensus, node) => Err(ProposeError::Unknown),
                     }
                 }
@@ -110,9 +118,9 @@ fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-async fn send(peer: &Peer, commands: Vec<Bytes>, deadline: Instant) -> Result<Proposed, ProposeError> {
+async fn send(peer: &Peer, propose: &Propose, deadline: Instant) -> Result<Proposed, ProposeError> {
     let timeout = deadline.saturating_duration_since(Instant::now());
-    match peer.call(kind::PROPOSE, wire::encode(&Propose { commands }), timeout).await {
+    match peer.call(kind::PROPOSE, propose.encode(), timeout).await {
         Ok(reply) => match wire::decode::<ProposeReply>(&reply) {
             Ok(Ok(proposed)) => Ok(proposed),
             Ok(Err(ProposeRefused::NotLeader | ProposeRefused::Stopping)) => Err(ProposeError::NotLeader),

@@ -63,6 +63,7 @@ use crate::durations::Durations;
 use crate::rpc::Endpoint;
 use crate::state::TopicInfo;
 use crate::storage::{DataDir, LogMetrics};
+use crate::trace::Tracer;
 
 /// A running node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -162,6 +163,12 @@ impl Node {
     #[must_use]
     pub fn creates_topics(&self) -> bool {
         self.inner.settings.new_topics.auto_create
+    }
+
+    /// Takes spans of what requests come to.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.inner.settings.tracer
     }
 
     /// How this node presents itself to the others.

@@ -15,6 +15,7 @@ use crate::domain::{Pattern, Retention, TopicName, TopicSettings};
 use crate::rpc::{Endpoint, Secret};
 use crate::state::{KeyWindow, Quotas};
 use crate::tls::Mutual;
+use crate::trace::Tracer;
 
 /// What [`super::Node::start`] needs to know.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct Settings {
     pub connections: Connections,
     /// Where subscribers are woken, and should run.
     pub fan_out: Handle,
+    /// Takes spans of what requests come to.
+    pub tracer: Tracer,
 }
 
 impl Settings {

@@ -7,8 +7,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Node;
 use crate::consensus::{ProposeError, Proposed};
-use crate::domain::{LogIndex, Message, NewMessage, SettingsChange, TopicName};
+use crate::domain::{LogIndex, Message, NewMessage, SettingsChange, TopicName, TraceContext};
 use crate::state::{Command, EncodedCommand, Outcome, Published, Refusal, Reply, TopicInfo};
+use crate::trace::{self, Kind, Span};
 
 /// Why a write was not acknowledged.
 #[derive(Debug, Error)]
@@ -51,6 +52,9 @@ pub struct Stored {
 
 /// Before a write that found no leader is tried again, unless there is news of one sooner.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// From a proposal until it is applied on the leader, as traces have it.
+const COMMIT: &str = "commit";
 
 impl Node {
     /// Creates a topic with these settings, and this node's defaults where they say nothing.
@@ -160,9 +164,33 @@ impl Node {
             None => Err(ProposeError::NotLeader),
             // It could be written, but not applied here.
             Some(_) if consensus.lacks_room() => Err(ProposeError::NotLeader),
-            Some((leader, _)) if leader == consensus.node() => consensus.propose(vec![command]).await,
+            Some((leader, _)) if leader == consensus.node() => {
+                self.commit(vec![command], trace::span(Kind::Internal, COMMIT).as_mut_slice()).await
+            }
             Some(_) => self.inner.forwarder.propose(command, deadline).await,
         }
+    }
+
+    /// Proposes commands of another node, which waits for the outcome: `traces` are what some of them are part of.
+    pub(crate) async fn commit_forwarded(
+        &self,
+        commands: Vec<EncodedCommand>,
+        traces: Vec<TraceContext>,
+    ) -> Result<Proposed, ProposeError> {
+        let span = |cause| self.inner.settings.tracer.span(cause, Kind::Server, || COMMIT.into());
+        let mut spans: Vec<Span> = traces.into_iter().map(span).collect();
+        self.commit(commands, &mut spans).await
+    }
+
+    async fn commit(&self, commands: Vec<EncodedCommand>, spans: &mut [Span]) -> Result<Proposed, ProposeError> {
+        let proposed = self.inner.consensus.propose(commands).await;
+        for span in spans {
+            match &proposed {
+                Ok(proposed) => span.note("repl.entry", proposed.index.get()),
+                Err(_) => span.fail(),
+            }
+        }
+        proposed
     }
 
     async fn leader_may_have_changed(&self) {

@@ -191,7 +191,7 @@ async fn answer(node: &Node, lane: Lane, kind: u8, payload: &Bytes, deadline: In
             Some(wire::encode(&Met::Member { cluster }))
         }
         (Lane::Join, _) => None,
-        (_, kind::PROPOSE) => Some(wire::encode(&propose(node, wire::decode(payload).ok()?, deadline).await)),
+        (_, kind::PROPOSE) => Some(wire::encode(&propose(node, Propose::decode(payload).ok()?, deadline).await)),
         (_, kind::ANNOUNCE) => {
             let announce: Announce = wire::decode(payload).ok()?;
             Some(wire::encode(&node.consensus().announce(announce).await))
@@ -212,7 +212,7 @@ async fn propose(node: &Node, request: Propose, deadline: Instant) -> ProposeRep
     let commands: Result<Vec<_>, _> = request.commands.into_iter().map(EncodedCommand::parse).collect();
     // Bytes of another version must not come into the log: the node that sent them asks another leader later.
     let Ok(commands) = commands else { return Err(ProposeRefused::NotLeader) };
-    match timeout_at(deadline, node.consensus().propose(commands)).await {
+    match timeout_at(deadline, node.commit_forwarded(commands, request.traces)).await {
         Ok(Ok(proposed)) => Ok(proposed),
         Ok(Err(ProposeError::NotLeader)) => Err(ProposeRefused::NotLeader),
         Ok(Err(ProposeError::Stopping)) => Err(ProposeRefused::Stopping),

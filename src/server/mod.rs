@@ -48,6 +48,7 @@ use crate::rpc::{Secret, SecretError};
 use crate::state::{KeyWindow, Quotas};
 use crate::storage::DataDirError;
 use crate::tls::{Acceptor, Mutual, MutualFiles, TlsError};
+use crate::trace::Tracer;
 
 /// Why a server could not start or go on.
 #[derive(Debug, Error)]
@@ -418,6 +419,7 @@ fn node_settings(
         move_window: settings.drain_window,
         connections: Connections::new(move || metrics.connections()),
         fan_out,
+        tracer: Tracer::default(),
     }
 }
 

@@ -71,7 +71,7 @@ async fn a_preflight_admits_what_our_clients_send() {
     let answer = api.send(preflight).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("access-control-allow-methods"), "GET,HEAD,POST,PATCH,DELETE");
-    let headers = "authorization,content-type,idempotency-key,last-event-id";
+    let headers = "authorization,content-type,idempotency-key,last-event-id,traceparent,tracestate";
     assert_eq!(answer.header("access-control-allow-headers"), headers);
     assert_eq!(answer.header("access-control-max-age"), "3600");
 

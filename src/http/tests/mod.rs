@@ -16,6 +16,7 @@ mod streams;
 mod tickets;
 mod tls;
 mod topics;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use super::{Api, App, Metrics, Options};
 use crate::node::{CheckpointOptions, Connections, Meeting, Member, NewTopics, Node, Settings, Timing};
 use crate::state::{KeyWindow, Quotas};
+use crate::trace::Tracer;
 
 /// How long a test waits for what must happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -61,6 +63,7 @@ async fn node() -> Node {
         move_window: Duration::from_secs(1),
         connections: Connections::new(|| 0),
         fan_out: Handle::current(),
+        tracer: Tracer::default(),
     };
     let meeting = Meeting::new(&settings);
     let node = Node::start(settings, meeting, TaskTracker::new(), CancellationToken::new()).await.expect("a node");
@@ -139,8 +142,12 @@ impl Api {
     }
 }
 
+/// What callers say that their requests are part of, unless they say something else.
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00b7ad6b71692033-01";
+
 fn request(method: Method, path: &str, body: impl Into<Body>) -> Request<Body> {
-    Request::builder().method(method).uri(path).body(body.into()).expect("a request")
+    let request = Request::builder().method(method).uri(path).header("traceparent", TRACEPARENT);
+    request.body(body.into()).expect("a request")
 }
 
 fn json(method: Method, path: &str, body: impl Into<Body>) -> Request<Body> {

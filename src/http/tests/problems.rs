@@ -9,11 +9,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::*;
-use crate::domain::NodeId;
+use crate::domain::{NodeId, TraceContext};
 use crate::http::network::Network;
 use crate::http::{Code, Problem, Rates};
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, ReadError, WriteError};
 use crate::state::{CodecError, Refusal};
+use crate::trace::Tracer;
 
 /// Compares an answer with its file. `UPDATE_GOLDENFILES=1` writes the file instead, to be read before it is committed.
 fn check_golden(answer: &Answer) {
@@ -35,6 +36,12 @@ fn check_golden(answer: &Answer) {
 }
 
 async fn answer(problem: impl Into<Problem>) -> Answer {
+    let problem = problem.into();
+    Tracer::default().request(TraceContext::parse(TRACEPARENT), String::new).scope(bare_answer(problem)).await
+}
+
+/// The answer to what belongs to no trace: to whoever speaks no TLS, and on the operators' socket.
+async fn bare_answer(problem: impl Into<Problem>) -> Answer {
     let (head, body) = problem.into().into_response().into_parts();
     Answer { status: head.status, headers: head.headers, body: body.collect().await.expect("a body").to_bytes() }
 }
@@ -45,7 +52,8 @@ async fn every_code_has_its_golden_answer() {
     api.post("/topics/t", r#"{"value":1,"key":"used"}"#).await;
     let broken = futures_util::stream::iter([Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset))]);
     let never = futures_util::stream::pending::<Result<Bytes, io::Error>>();
-    let misdirected = Request::get("/livez").header("host", "evil.com").body(Body::empty()).expect("a request");
+    let mut misdirected = request(Method::GET, "/livez", "");
+    misdirected.headers_mut().insert("host", "evil.com".parse().expect("a value"));
     let asking = Api::with_auth(&[]).await;
     let mut from_elsewhere = request(Method::GET, "/topics", "");
     from_elsewhere.headers_mut().insert("cookie", "__Secure-repl_token=x".parse().expect("a value"));
@@ -71,7 +79,7 @@ async fn every_code_has_its_golden_answer() {
         api.send(request(Method::POST, "/topics/t", "value=1")).await,
         api.send(misdirected).await,
         api.post_lines("/topics/t", "{\"value\":2,\"key\":\"used\"}").await,
-        answer(Problem::tls_required()).await,
+        bare_answer(Problem::tls_required()).await,
         too_fast().await,
         answer(WriteError::Refused(Refusal::TopicsFull)).await,
         answer(WriteError::Refused(Refusal::SubjectTicketsFull)).await,
@@ -81,14 +89,14 @@ async fn every_code_has_its_golden_answer() {
         asking.send_as(&access::token(&["t"], &[], &[], false), request(Method::GET, "/topics/t/sse", "")).await,
         asking.send(from_elsewhere).await,
         answer(damaged()).await,
-        answer(OrderRefused::UnknownNode { node: NodeId::new(7) }).await,
-        answer(OrderRefused::LastVoter { node: NodeId::new(1) }).await,
-        answer(OrderRefused::QuorumAtRisk { node: NodeId::new(2), voters: 2, answering: 1 }).await,
-        answer(OrderRefused::VotersFull).await,
-        answer(OrderRefused::NotCaughtUp { node: NodeId::new(4) }).await,
-        answer(OrderRefused::NotVoter { node: NodeId::new(6) }).await,
-        answer(OrderRefused::Busy).await,
-        answer(OrderError::Unreachable { node: NodeId::new(3) }).await,
+        bare_answer(OrderRefused::UnknownNode { node: NodeId::new(7) }).await,
+        bare_answer(OrderRefused::LastVoter { node: NodeId::new(1) }).await,
+        bare_answer(OrderRefused::QuorumAtRisk { node: NodeId::new(2), voters: 2, answering: 1 }).await,
+        bare_answer(OrderRefused::VotersFull).await,
+        bare_answer(OrderRefused::NotCaughtUp { node: NodeId::new(4) }).await,
+        bare_answer(OrderRefused::NotVoter { node: NodeId::new(6) }).await,
+        bare_answer(OrderRefused::Busy).await,
+        bare_answer(OrderError::Unreachable { node: NodeId::new(3) }).await,
         answer(WriteError::Refused(Refusal::TicketsFull)).await,
         answer(WriteError::Refused(Refusal::RevocationsFull)).await,
         answer(WriteError::NoLeader).await,
