@@ -14,6 +14,7 @@
 
 mod address;
 mod check;
+mod collector_url;
 mod cors_origin;
 mod duration;
 mod environment;
@@ -34,6 +35,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use address::{Advertised, JoinTarget, PeerAddress};
+pub use collector_url::CollectorUrl;
 pub use cors_origin::CorsOrigin;
 pub use duration::duration;
 pub use error::ConfigError;

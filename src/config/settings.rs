@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Fallback::{Unset, Value};
 use super::setting::settings;
 use super::{
-    Advertised, ClusterSecret, ConfigError, CorsOrigin, Given, JoinTarget, JwksUrl, LogFormat, PeerAddress, Setting,
-    Size,
+    Advertised, ClusterSecret, CollectorUrl, ConfigError, CorsOrigin, Given, JoinTarget, JwksUrl, LogFormat,
+    PeerAddress, Setting, Size,
 };
 use crate::domain::{Pattern, Retention};
 
@@ -162,6 +162,10 @@ settings! {
         log_format: LogFormat = Value("auto");
         /// What is logged: error, warn, info, debug or trace, or filter directives such as `info,openraft=debug`.
         log_level: String = Value("info");
+        /// The collector that spans of traces are sent to, by OTLP over HTTP.
+        otlp_endpoint: Option<CollectorUrl> = Unset("none: nothing is recorded");
+        /// Of requests whose callers say nothing of a trace, the share that is recorded. Otherwise callers decide.
+        trace_ratio: f64 = Value("1"), from "0", to "1";
     }
     Setting::HIDDEN => {
         /// How often a leader tells the others that it is there.

@@ -113,6 +113,15 @@ impl Text for u64 {
     }
 }
 
+impl Text for f64 {
+    const NAME: &str = "NUMBER";
+    const EXPECTED: &str = "a number, such as 0.01";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number: &Self| number.is_finite())
+    }
+}
+
 impl Text for String {
     const NAME: &str = "TEXT";
     const EXPECTED: &str = "a text";

@@ -11,6 +11,7 @@ mod descriptors;
 mod keys;
 mod reload;
 mod started;
+mod traces;
 
 use std::fmt;
 use std::io;
@@ -100,6 +101,9 @@ pub enum ServerError {
     /// Whoever has started the node could not be told about it.
     #[error("can't tell how the node is")]
     Tell(#[source] io::Error),
+    /// There is no client for the collector of traces.
+    #[error("traces can't be sent (--otlp-endpoint)")]
+    Traces(#[source] reqwest::Error),
     /// The cluster wants no more of this node.
     #[error(transparent)]
     Expelled(Expelled),
@@ -203,6 +207,7 @@ pub async fn run(
         stopping.clone(),
         fan_out.clone(),
     ));
+    let (tracer, exporter) = traces::prepare(&settings, &mut registry).map_err(ServerError::Traces)?;
     registry.register_collector(Box::new(CertificateCollector::new(tls.clone(), peer_tls.clone())));
     let reload_files = {
         let peer_tls = peer_tls.clone();
@@ -219,7 +224,10 @@ pub async fn run(
     }
 
     let mut stop = pin!(stop);
-    let node_settings = node_settings(&settings, data_dir.clone(), member.clone(), secret, peer_tls, &metrics, fan_out);
+    let node_settings = node::Settings {
+        tracer,
+        ..node_settings(&settings, data_dir.clone(), member.clone(), secret, peer_tls, &metrics, fan_out)
+    };
     let meeting = Meeting::new(&node_settings);
     // Whoever is connected when the node belongs to a cluster has to connect again.
     let met = stopping.child_token();
@@ -231,10 +239,12 @@ pub async fn run(
         () = &mut stop => Err(NodeError::Stopped),
     };
     met.cancel();
+    let mut exporting = None;
     // The data directory stays locked until the last task has written what it has to write.
     let (node, outcome) = match node {
         Ok(node) => {
             registry.register_collector(Box::new(NodeCollector::new(node.clone())));
+            exporting = exporter.map(|exporter| exporter.start(&node.cluster()));
             let app = App { node: node.clone(), options, metrics, registry, stop: stopping.clone() };
             tasks.spawn(peer::serve(peers, node.clone(), node.endpoint().clone(), peer_metrics));
             let api = Api::new(app);
@@ -263,6 +273,9 @@ pub async fn run(
         warn!("some tasks have not ended; leaving all the same");
     }
     let _ = waiting_for("the requests in flight", serving).await;
+    if let Some(exporting) = exporting {
+        waiting_for("the last traces to be sent", exporting.finish()).await;
+    }
     // One that never started has said why.
     if node.is_some() {
         info!("stopped");

@@ -51,3 +51,4 @@ mod terminal;
 mod tidy;
 mod tls;
 mod top;
+mod traces;

@@ -97,6 +97,9 @@ pub(super) fn operations(api: &Value) -> String {
          `/openapi.json`. Members with a `?` may be left out, or are; unknown ones are refused. What streams send is told in \
          [the protocol](../protocol.md), who may do what in [the README](../../README.md#who-may-do-what)."
             .to_owned(),
+        "A request may say what it is part of, with `traceparent` (W3C Trace Context); each problem names its trace. See \
+         [traces](../operations.md#a-request-in-the-log-and-in-traces)."
+            .to_owned(),
         format!("Besides what stands with it, each operation may answer {everywhere}."),
     ];
     let mut text = page("The HTTP API", about.map(|paragraph| wrapped(&paragraph, "")).join("\n").trim_end());
