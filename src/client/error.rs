@@ -8,6 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{Server, Twice};
+use crate::tls;
 
 /// Why a request was not done, or a stream ended.
 #[derive(Debug, Error)]
@@ -89,6 +90,12 @@ impl ClientError {
             },
             Self::Setup(_) | Self::Ended(_) | Self::Garbled(_) => false,
         }
+    }
+
+    /// Whether the server shows a certificate that has expired.
+    #[must_use]
+    pub fn is_of_expired_certificate(&self) -> bool {
+        matches!(self, Self::Unanswered { source, .. } if tls::is_of_expired_certificate(source))
     }
 
     /// How long the server wants to be left alone.

@@ -4,6 +4,7 @@
 //! It knows several servers, and goes to the next one when one doesn't serve. What may be asked twice is repeated until a
 //! deadline; a [`Subscription`] goes on, without a hole and without a repetition, for as long as somebody reads it.
 
+mod certificates;
 mod error;
 mod feed;
 mod search;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use reqwest::{Method, header};
 
+pub use self::certificates::Certificates;
 pub use self::error::ClientError;
 pub use self::feed::{Feed, Told};
 use self::search::Rounds;
@@ -78,7 +80,8 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let Options { servers, token, authorities, patience } = options;
         let authorities = Certificate::from_pem_bundle(&authorities).map_err(ClientError::Setup)?;
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tls_certs_merge(authorities);
+        let http =
+            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tls_certs_merge(authorities).tls_info(true);
         let http = http.build().map_err(ClientError::Setup)?;
         Ok(Self { http, token, patience, servers: Mutex::new(servers) })
     }
@@ -118,7 +121,11 @@ impl Client {
     /// # Errors
     /// What it said, or that it said nothing in time.
     pub async fn get_once(&self, route: &str) -> Result<Value, ClientError> {
-        let asked = async { read(self.server(), self.ask(Method::GET, route, |request| request).await?).await };
+        self.once(async { read(self.server(), self.ask(Method::GET, route, |request| request).await?).await }).await
+    }
+
+    /// What comes of asking once, in time.
+    async fn once<T>(&self, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
         let patience = self.patience.unwrap_or(PATIENCE);
         timeout(patience, in_time(asked)).await.unwrap_or(Err(ClientError::Timeout(patience)))
     }

@@ -60,9 +60,11 @@ impl Collector for CertificateCollector {
             ("peer_certificate_expiry_timestamp_seconds", self.peers.as_ref().map(Mutual::expires)),
         ];
         for (name, expires) in certificates {
+            // Without a certificate there is a description, and no value.
+            let help = "When the certificate that this port shows expires, in seconds since 1970";
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             if let Some(expires) = expires {
-                let help = "When the certificate that this port shows expires, in seconds since 1970";
-                Page(&mut encoder).gauge(name, help, u64::try_from(expires.as_second()).unwrap_or(0))?;
+                ConstGauge::new(expires.as_second()).encode(encoder)?;
             }
         }
         Ok(())

@@ -1,9 +1,11 @@
 //! Why files can't be used for TLS.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use rustls::CertificateError;
 use thiserror::Error;
 
 /// Why files can't be used for TLS: which one, and what is wrong with it.
@@ -93,4 +95,19 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+}
+
+/// Whether there is no connection because the certificate of the other side has expired.
+#[must_use]
+pub fn is_of_expired_certificate(error: &(dyn Error + 'static)) -> bool {
+    let is_expired = matches!(
+        error.downcast_ref(),
+        Some(rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
+    );
+    let below = match error.downcast_ref::<io::Error>() {
+        // It holds what is none of its sources.
+        Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
+        None => error.source(),
+    };
+    is_expired || below.is_some_and(is_of_expired_certificate)
 }

@@ -22,8 +22,9 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::acceptor::{AcceptError, Acceptor};
-pub use self::error::TlsError;
+pub use self::error::{TlsError, is_of_expired_certificate};
 pub use self::mutual::{Mutual, MutualFiles, PeerCertificate, Stream, is_of_tls};
+pub use self::pem::expires;
 
 /// The cryptography that every connection uses, whatever else is linked into the process.
 fn provider() -> Arc<CryptoProvider> {

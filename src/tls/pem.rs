@@ -72,6 +72,12 @@ impl Identity {
     }
 }
 
+/// Until when a certificate is valid, given in DER. `None`: it is none.
+#[must_use]
+pub fn expires(certificate: &[u8]) -> Option<Timestamp> {
+    validity(&CertificateDer::from(certificate)).map(|[_, expires]| expires)
+}
+
 /// From when to when a certificate is valid.
 fn validity(certificate: &CertificateDer<'_>) -> Option<[Timestamp; 2]> {
     let certificate = Certificate::from_der(certificate).ok()?;

@@ -1,8 +1,18 @@
 //! `repl check`, as a monitor runs it.
 
-use serde_json::Value;
-use tokio::task::spawn_blocking;
+use std::path::Path;
+use std::sync::Arc;
 
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Authority;
 use crate::cli::repl;
 use crate::cluster::{Cluster, free_address, until};
 
@@ -75,4 +85,53 @@ async fn what_a_monitor_can_not_know_is_unknown_and_no_alarm() {
     assert_eq!(check("not an address", &[]).await.0, Some(3));
     // Nobody is there: that is known.
     assert_eq!(check(&free_address(), &[]).await.0, Some(2));
+}
+
+/// Shows a certificate that has expired to whoever connects, which no node does.
+async fn show_expired(authority: &Authority, directory: &Path) -> String {
+    let files = authority.issue_until(directory, "expired", &["127.0.0.1"], 2001);
+    let chain = CertificateDer::pem_file_iter(&files.certificate).expect("a file").collect::<Result<_, _>>();
+    let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(chain.expect("PEM"), key).expect("a pair")));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(acceptor.accept(socket));
+        }
+    });
+    format!("https://{address}")
+}
+
+#[tokio::test]
+async fn a_monitor_is_told_of_certificates_that_expire() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let (authority, directory) = (Authority::new(), cluster.path(""));
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let trusted = path(&authority.publish(&directory, "authority"));
+    let files = authority.issue(&directory, "node", &["127.0.0.1"]);
+    let (certificate, key) = (path(&files.certificate), path(&files.key));
+    let of_clients = ["--tls-cert", &certificate, "--tls-key", &key];
+    let of_peers = ["--peer-tls-cert", &certificate, "--peer-tls-key", &key, "--peer-tls-ca", &trusted];
+    let secure = cluster.add(&[&of_clients[..], &of_peers].concat()).await;
+    let plain = cluster.add(&of_peers).await;
+    let (secure, plain) = (cluster.url(secure).to_owned(), cluster.url(plain).to_owned());
+
+    let words = ["--ca-file", &trusted, "--certificate-warning"];
+    let text = comes_to(&secure, &[&words[..], &["1"]].concat(), 0, "OK: ").await;
+    assert!(text.contains(" certificateDays=") && text.ends_with(";1:;0:\n"), "{text}");
+    // Valid to the year 2100.
+    let text = comes_to(&secure, &[&words[..], &["100000"]].concat(), 1, "WARNING: the certificate of https://").await;
+    assert!(
+        text.contains(&format!("; the certificate of the nodes' port of {secure} expires at 2100-01-01T")),
+        "{text}"
+    );
+    let whose = format!("WARNING: the certificate of the nodes' port of {plain} expires");
+    comes_to(&plain, &["--certificate-warning", "100000"], 1, &whose).await;
+
+    let expired = show_expired(&authority, &directory).await;
+    let whose = format!("CRITICAL: the certificate of {expired} has expired");
+    comes_to(&format!("{expired},{secure}"), &["--ca-file", &trusted], 2, &whose).await;
 }

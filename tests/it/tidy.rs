@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("telemetry", &["trace", "config"]),
-    ("client", &[]),
+    ("client", &["tls"]),
     ("cli", &["domain", "auth", "config", "server", "telemetry", "client"]),
     ("main", &["cli"]),
 ];

@@ -1,30 +1,36 @@
 //! `repl check`: whether somebody should look at the cluster, for monitors that run a command and take its exit code.
 
+mod certificates;
 mod verdict;
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::join;
 use tokio::runtime::Builder;
 
 use self::verdict::{Finding, Level, Thresholds, judge};
 use crate::cli::admin::member;
 use crate::cli::output::{self, Done};
-use crate::client::{Client, ClientError, Options};
+use crate::client::{Certificates, Client, ClientError, Options, Server};
 
 /// In place of the exit codes of other commands.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes, as Nagios and its like have them:
   0  ok
-  1  warning: a node is down, behind, or missing; clients don't notice
-  2  critical: nothing is written, no server that was named serves, or what a --…-critical says
+  1  warning: a node is down, behind, or missing, or a certificate expires soon; clients don't
+     notice
+  2  critical: nothing is written, no server that was named serves, a certificate has expired, or
+     what a --…-critical says
   3  unknown: the command line can't be used as it is, or the token may not see the cluster";
 
 const AFTER_HELP: &str = "\
 Asks each server whether it serves (/readyz: it has caught up, knows a leader, and its disk has
-room), and one of them how the cluster fares (/cluster). Prints one line, what is measured behind
-a bar. A majority that is down is always critical.
+room), and one of them how the cluster fares (/cluster). Looks at the certificate that each server
+shows, and at that of its nodes' port, which /metrics tells to a token with `admin`. Prints one
+line, what is measured behind a bar. A majority that is down is always critical.
 
 Examples:
   repl check --server https://node1:7375,https://node2:7375,https://node3:7375
@@ -43,6 +49,7 @@ pub(super) fn command() -> Command {
         .arg(number("down-warning", "Warn of so many nodes that don't answer").default_value("1"))
         .arg(number("down-critical", "It is critical if so many nodes don't answer"))
         .arg(number("nodes", "Warn if the cluster has fewer members"))
+        .arg(number("certificate-warning", "Warn of a certificate that expires within so many days").default_value("7"))
         .arg(output::argument())
 }
 
@@ -76,24 +83,24 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
         down_warning: number("down-warning").unwrap_or(u64::MAX),
         down_critical: number("down-critical").unwrap_or(u64::MAX),
         nodes: number("nodes").unwrap_or(0),
+        certificate_days: number("certificate-warning").unwrap_or(0),
     };
     if thresholds.lag_warning > thresholds.lag_critical || thresholds.down_warning > thresholds.down_critical {
         bail!("what is critical is less than what is worth a warning");
     }
     let of_one = |server| Client::new(Options { servers: vec![server], ..options.clone() });
     let clients = options.servers.iter().cloned().map(of_one).collect::<Result<Vec<_>, _>>()?;
-    let ready = join_all(clients.iter().map(|client| client.get_once("/readyz"))).await;
+    let now = Timestamp::now();
+    let ask = async |client: &Client| join!(client.get_once("/readyz"), client.certificates());
+    let (ready, shown): (Vec<_>, Vec<_>) = join_all(clients.iter().map(ask)).await.into_iter().unzip();
+    let shown: Vec<Certificates> = shown.into_iter().map(Result::unwrap_or_default).collect();
     let mut findings = Vec::new();
     // One of several that doesn't serve is passed over by clients.
     let level = if ready.iter().any(Result::is_ok) { Level::Warning } else { Level::Critical };
-    for (client, answer) in clients.iter().zip(&ready) {
-        match answer {
-            Ok(_) => {}
-            Err(error @ ClientError::Problem { .. }) => {
-                findings.push(Finding::new(level, format!("{} is not ready: {error}", client.server())));
-            }
-            Err(error) => findings.push(Finding::new(level, error.to_string())),
-        }
+    for ((client, answer), shown) in clients.iter().zip(&ready).zip(&shown) {
+        let server = client.server();
+        findings.extend(certificates::judge(&server, *shown, thresholds.certificate_days, now));
+        findings.extend(answer.as_ref().err().map(|error| judge_error(&server, error, level)));
     }
 
     // One that serves knows more than one that is cut off.
@@ -117,7 +124,19 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
         }
         findings.push(Finding::new(Level::Unknown, format!("the cluster can't be seen: {refusal}")));
     }
+    if let Value::Object(measured) = &mut measured {
+        measured.insert("certificateDays".to_owned(), certificates::days(&shown, now).into());
+    }
     Ok(Report { findings, measured, thresholds })
+}
+
+/// What is wrong with a server that doesn't say that it is ready.
+fn judge_error(server: &Server, error: &ClientError, level: Level) -> Finding {
+    match error {
+        error if error.is_of_expired_certificate() => certificates::expired(server),
+        ClientError::Problem { .. } => Finding::new(level, format!("{server} is not ready: {error}")),
+        _ => Finding::new(level, error.to_string()),
+    }
 }
 
 impl Report {
@@ -143,11 +162,13 @@ impl Report {
             let (up, voters) = (number("votersUp").unwrap_or_default(), number("voters").unwrap_or_default());
             said.push(format!("node {leader} leads, {up} of {voters} voters are up"));
         }
-        let Thresholds { lag_warning, lag_critical, .. } = self.thresholds;
+        let Thresholds { lag_warning, lag_critical, certificate_days, .. } = self.thresholds;
         let lag = number("lag").map(|lag| format!("lag={lag};{lag_warning};{lag_critical}"));
         let plain = ["nodes", "down", "votersUp", "connections"];
         let plain = plain.into_iter().filter_map(|name| number(name).map(|number| format!("{name}={number}")));
-        let measured: Vec<String> = lag.into_iter().chain(plain).collect();
+        let days = member(&self.measured, "certificateDays").as_i64();
+        let days = days.map(|days| format!("certificateDays={days};{certificate_days}:;0:"));
+        let measured: Vec<String> = lag.into_iter().chain(plain).chain(days).collect();
         let bar = if measured.is_empty() { "" } else { " | " };
         // A bar would end the text.
         let said = said.join("; ").replace('|', "/").replace('\n', " ");

@@ -58,6 +58,8 @@ pub(super) struct Thresholds {
     pub(super) down_warning: u64,
     pub(super) down_critical: u64,
     pub(super) nodes: u64,
+    /// That a certificate should still have.
+    pub(super) certificate_days: u64,
 }
 
 /// What is wrong with a cluster, as a node shows it on `/cluster`.
@@ -144,8 +146,14 @@ mod tests {
 
     #[track_caller]
     fn check(leader: Option<u64>, nodes: &[(&str, &str, u64)], expected: &[(Level, &str)]) {
-        let limits =
-            Thresholds { lag_warning: 10, lag_critical: 100, down_warning: 1, down_critical: u64::MAX, nodes: 3 };
+        let limits = Thresholds {
+            lag_warning: 10,
+            lag_critical: 100,
+            down_warning: 1,
+            down_critical: u64::MAX,
+            nodes: 3,
+            ..Thresholds::default()
+        };
         let found = judge(&cluster(leader, nodes), &limits);
         let found: Vec<_> = found.iter().map(|finding| (finding.level, &*finding.text)).collect();
         assert_eq!(found, expected);
