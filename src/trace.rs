@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::num::{NonZeroU64, NonZeroU128};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
@@ -62,7 +62,7 @@ impl Tracer {
         Self(Some(Arc::new(Recorder { ratio, queue, dropped })))
     }
 
-    /// Begins the answer to a request, for a caller who has said what it is part of.
+    /// Begins the answer to a request: a part of what its caller names, or of a new trace.
     #[must_use]
     pub fn request(&self, caller: Option<TraceContext>, name: impl FnOnce() -> String) -> Span {
         let name = || name().into();
@@ -98,12 +98,12 @@ impl Tracer {
                 parent,
                 kind,
                 name: name(),
-                began: Instant::now(),
+                began: wall_clock(),
                 took: Duration::ZERO,
                 attributes: Vec::new(),
                 failed: false,
             };
-            Box::new(Recording { recorder: Arc::clone(recorder), record })
+            Box::new(Recording { recorder: Arc::clone(recorder), since: Instant::now(), record })
         });
         Span { context, recording }
     }
@@ -111,6 +111,11 @@ impl Tracer {
 
 fn new_span() -> SpanId {
     SpanId::new(NonZeroU64::MIN | fastrand::u64(..))
+}
+
+#[expect(clippy::disallowed_methods, reason = "spans of several nodes are compared, to less than a millisecond")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// A piece of work, which is over when this is dropped.
@@ -123,6 +128,7 @@ pub struct Span {
 #[derive(Debug)]
 struct Recording {
     recorder: Arc<Recorder>,
+    since: Instant,
     record: Record,
 }
 
@@ -157,8 +163,8 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         if let Some(recording) = self.recording.take() {
-            let Recording { recorder, mut record } = *recording;
-            record.took = record.began.elapsed();
+            let Recording { recorder, since, mut record } = *recording;
+            record.took = since.elapsed();
             if recorder.queue.try_send(record).is_err() {
                 recorder.dropped.inc();
             }
@@ -178,7 +184,7 @@ pub struct Record {
     /// What was done.
     pub name: Cow<'static, str>,
     /// When.
-    pub began: Instant,
+    pub began: SystemTime,
     /// How long.
     pub took: Duration,
     /// What was noted about it.

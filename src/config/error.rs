@@ -56,7 +56,7 @@ pub enum ConfigError {
         name: String,
     },
     /// A value in the file is of a kind that no setting has.
-    #[error("{}, line {line}: `{name}` is a {kind}: give a text, a whole number, true, false, or a list of them", path.display())]
+    #[error("{}, line {line}: `{name}` is a {kind}: give a text, a number, true, false, or a list of them", path.display())]
     ValueKind {
         /// The file.
         path: PathBuf,

@@ -66,8 +66,9 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
             u64::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
         ),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(on) => Some(on.to_string()),
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
 
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_value_may_be_a_text_a_number_a_switch_or_a_list() {
-        let text = "# comment\nlisten = '127.0.0.1:1'\n\nmax-bytes = 0x400\nmax-messages = 1_000\nauto-create = true\njoin = [\n 'a',\n 'b:1'\n]\n";
+        let text = "# comment\nlisten = '127.0.0.1:1'\n\nmax-bytes = 0x400\nmax-messages = 1_000\nauto-create = true\ntrace-ratio = 1e-2\njoin = [\n 'a',\n 'b:1'\n]\n";
         let entries = parse(Path::new("repl.toml"), text, &mut Vec::new()).expect("valid");
         let mut lines: Vec<_> =
             entries.iter().map(|(setting, line, texts)| (*line, setting.field, texts.join(" "))).collect();
@@ -89,7 +90,8 @@ mod tests {
             (4, "max_bytes", "1024"),
             (5, "max_messages", "1000"),
             (6, "auto_create", "true"),
-            (7, "join", "a b:1"),
+            (7, "trace_ratio", "1e-2"),
+            (8, "join", "a b:1"),
         ];
         assert_eq!(lines, expected.map(|(line, name, text)| (line, name, text.to_owned())));
     }

@@ -152,6 +152,8 @@ fn a_wrong_value_is_refused_where_it_stands() {
         "--keep-alive: `15` is not a time with its unit, such as 500ms, 15s, 10m, 24h, 7d or 1h30m",
     );
     check_refused("", "--message-bytes-max=2MiB", "--message-bytes-max: `2MiB` is too much: at most 1MiB");
+    check_refused("", "--trace-ratio=1.5", "--trace-ratio: `1.5` is too much: at most 1");
+    check_refused("", "--trace-ratio=NaN", "--trace-ratio: `NaN` is not a number, such as 0.01");
     check_refused("", "--max-connections=0", "--max-connections: `0` is too little: at least 1");
     check_refused("", "--insecure=maybe", "--insecure: `maybe` is neither true nor false");
     check_refused(
@@ -160,9 +162,9 @@ fn a_wrong_value_is_refused_where_it_stands() {
         "repl.toml, line 1: `listen`: `127.0.0.1:2` is one value too many",
     );
     check_refused(
-        "keep-alive = 1.5\n",
+        "keep-alive = 2026-11-22\n",
         "",
-        "repl.toml, line 1: `keep-alive` is a float: give a text, a whole number, true, false, or a list of them",
+        "repl.toml, line 1: `keep-alive` is a datetime: give a text, a number, true, false, or a list of them",
     );
     check_refused("a = 1\na = 2\n", "", "repl.toml, line 2: this is not TOML: duplicate key");
 }
