@@ -35,7 +35,7 @@ const EXPORT_EVERY: Duration = Duration::from_millis(50);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For what is left when the node stops.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends spans to a collector.
 #[derive(Debug)]

@@ -139,10 +139,14 @@ async fn a_node_that_stops_in_order_sends_the_spans_that_are_left() {
     let mut cluster = Cluster::with(1, &["--otlp-endpoint", &collector.url]).await;
     let (client, node) = (&cluster.client, cluster.url(0));
     client.make(node, "orders").await;
+    collector.answers(None);
     for value in 0..20 {
         client.send(client.publication(node, "orders", &json!(value))).await.expect(201);
     }
-    assert_eq!(cluster.nodes[0].stop().await, Some(0));
+    cluster.nodes[0].signal("TERM");
+    cluster.nodes[0].says("stopping: waiting for the last traces to be sent").await;
+    collector.answers(StatusCode::OK);
+    assert_eq!(cluster.nodes[0].ends().await.0, Some(0));
     let spans = collector.spans();
     let publishes: Vec<_> = spans.iter().filter(|span| span.name == "POST /topics/{topic}").collect();
     assert_eq!(publishes.len(), 20);
