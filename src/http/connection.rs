@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::activity::{Activity, AnswerBody};
 use super::metrics::Closed;
-use super::network::Network;
+use super::network::Remote;
 use super::request_body::RequestBody;
 use super::serve::Server;
 use super::socket::Socket;
@@ -50,7 +50,7 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 pub(super) async fn run<S>(
     socket: S,
     first_head: Vec<u8>,
-    network: Option<Network>,
+    remote: Remote,
     server: &Server,
 ) -> Result<StreamWriter<S>, Closed>
 where
@@ -64,8 +64,9 @@ where
         let may_close = request.version() < Version::HTTP_2;
         let may_be_claimed = request.version() == Version::HTTP_11 && request.method() == Method::GET;
         let (mut head, body) = request.into_parts();
-        if let Some(network) = network {
-            head.extensions.insert(network);
+        // Of the others nobody is asked where they come from: an insertion costs them an allocation or two.
+        if remote.network.is_some() || head.method == Method::GET {
+            head.extensions.insert(remote);
         }
         let (body, read) = RequestBody::new(body);
         let front = front.clone();

@@ -307,6 +307,7 @@ fn route(path: &str) -> &'static str {
         [Some("users"), Some(user), Some("presence"), None] if !user.is_empty() => "/users/{user}/presence",
         [Some("topics"), Some(topic), Some("sse"), None] if !topic.is_empty() => "/topics/{topic}/sse",
         [Some("sse"), None, ..] => "/sse",
+        [Some("streams"), None, ..] => "/streams",
         [Some("tickets"), None, ..] => "/tickets",
         [Some("revocations"), None, ..] => "/revocations",
         [Some("cluster"), None, ..] => "/cluster",

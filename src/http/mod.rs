@@ -47,6 +47,7 @@ mod start;
 mod starting;
 mod stream;
 mod stream_writer;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -144,7 +145,7 @@ impl App {
 }
 
 /// Every route of the API.
-fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 16] {
+fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 17] {
     [
         ("/topics", get(topics::list).post(topics::create)),
         ("/topics/{topic}", get(topics::get).post(publish::publish).patch(topics::change).delete(topics::delete)),
@@ -154,6 +155,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 16] {
         ("/topics/{topic}/sse", get(stream::one)),
         ("/users/{user}/presence", get(presence::of_user)),
         ("/sse", get(stream::many)),
+        ("/streams", get(streams::list)),
         ("/tickets", post(tickets::create)),
         ("/revocations", post(revocations::create)),
         ("/cluster", get(cluster::get)),

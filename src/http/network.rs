@@ -1,6 +1,6 @@
 //! Where clients come from, and how many connections may come from there.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::allowance::Allowances;
@@ -9,6 +9,15 @@ use super::places::{Place, Places};
 
 /// Seconds of new connections that may come at once: the clients of an office whose line was down.
 const BURST_SECONDS: f64 = 10.0;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote {
+    /// Where it is.
+    pub(super) address: SocketAddr,
+    /// Whose address that is, if it is counted.
+    pub(super) network: Option<Network>,
+}
 
 /// Who has an address, as far as it tells: an IPv4 address, or the /64 of an IPv6 address, all of which a customer is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -20,7 +20,9 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use super::access::{COOKIE_NAME, TICKET};
 use super::body::JSON;
 use super::problem::PROBLEM_JSON;
-use super::{Code, cluster, health, history, metrics, presence, publish, revocations, stream, tickets, topics};
+use super::{
+    Code, cluster, health, history, metrics, presence, publish, revocations, stream, streams, tickets, topics,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -47,6 +49,7 @@ use super::{Code, cluster, health, history, metrics, presence, publish, revocati
         cluster::list,
         health::live,
         health::ready,
+        streams::list,
         metrics::page,
         document,
     )
@@ -74,7 +77,7 @@ const TOPIC: &[Code] = &[Code::InvalidTopicName, Code::TopicNotFound];
 fn problems(operation: &str) -> Option<Vec<Code>> {
     Some(match operation {
         "listTopics" => vec![Code::InvalidQuery, Code::InvalidTopicName],
-        "listNodes" => vec![Code::InvalidQuery],
+        "listNodes" | "listStreams" => vec![Code::InvalidQuery],
         "createTopic" => [BODY, WRITE, CREATION, &[Code::InvalidTopicName, Code::TopicExists]].concat(),
         "getTopic" | "getOccupancy" => TOPIC.to_vec(),
         "changeTopic" => [TOPIC, BODY, WRITE].concat(),

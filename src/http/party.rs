@@ -1,5 +1,6 @@
 //! Whom something is counted for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -7,7 +8,7 @@ use axum::http::request::Parts;
 
 use super::App;
 use super::access::{Caller, Rejection};
-use super::network::Network;
+use super::network::{Network, Remote};
 
 /// Whoever is served, as far as it is known: whose token it is, or where a client without one comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +21,7 @@ pub(super) enum Party {
 #[derive(Debug)]
 pub(super) struct Asking {
     caller: Caller,
-    network: Option<Network>,
+    remote: Option<Remote>,
 }
 
 impl FromRequestParts<Arc<App>> for Asking {
@@ -28,7 +29,7 @@ impl FromRequestParts<Arc<App>> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        Ok(Self { caller, network: parts.extensions.get().copied() })
+        Ok(Self { caller, remote: parts.extensions.get().copied() })
     }
 }
 
@@ -39,6 +40,12 @@ impl Asking {
             Caller::Proven(principal) => principal.bearer.subject.as_ref().or(principal.bearer.token.as_ref()),
             Caller::Trusted | Caller::Anonymous(_) => None,
         };
-        subject.cloned().map(Party::Subject).or(self.network.map(Party::Network))
+        let network = self.remote.and_then(|remote| remote.network);
+        subject.cloned().map(Party::Subject).or(network.map(Party::Network))
+    }
+
+    /// Where it comes from, if that is by a connection.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.remote.map(|remote| remote.address)
     }
 }

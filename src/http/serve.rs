@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::metrics::{Closed, Metrics, Open};
-use super::network::{Network, Networks};
+use super::network::{Network, Networks, Remote};
 use super::places::Place;
 use super::{Front, Problem, connection, first_head};
 use crate::tls::{AcceptError, Acceptor};
@@ -110,7 +110,8 @@ pub async fn serve(
             debug!(error = &error as &dyn Error, "could not prepare a socket");
         }
         let _open = server.metrics.connection_opened();
-        let open = Counted { _place: place, _open, network, server: Arc::clone(&server) };
+        let remote = Remote { address, network };
+        let open = Counted { _place: place, _open, remote, server: Arc::clone(&server) };
         // Two kinds of tasks, so that those without TLS don't have the size of those with it.
         match &tls {
             None => tasks.spawn_on(open.serve(socket), &server.fan_out),
@@ -153,7 +154,7 @@ pub(super) struct Server {
 /// A connection that counts as open.
 struct Counted {
     _place: (OwnedSemaphorePermit, Option<Place<Network>>),
-    network: Option<Network>,
+    remote: Remote,
     _open: Open,
     server: Arc<Server>,
 }
@@ -177,7 +178,7 @@ impl Counted {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        match connection::run(socket, first_head, self.network, &self.server).await {
+        match connection::run(socket, first_head, self.remote, &self.server).await {
             Err(reason) => self.closed(reason),
             // In a task of its own, which is small: there are thousands, and most of them rest.
             Ok(mut stream) => {

@@ -205,7 +205,7 @@ impl StreamQuery {
         let tail = self.tail.filter(|_| !matches!(start, Start::Cursor(_)));
         let (lease, reader) = (caller.lease(), caller.reader(self.reader)?);
         let (format, history_bytes_max) = (self.format, options.replay_bytes_max);
-        Ok(StreamRequest { selection, format, start, tail, lease, reader, watched, history_bytes_max })
+        Ok(StreamRequest { selection, format, start, tail, lease, reader, watched, history_bytes_max, address: None })
     }
 }
 
@@ -242,9 +242,10 @@ pub(super) enum NotOpened {
 pub(super) type Opened = (Stream, Option<Place<Party>>);
 
 impl App {
-    async fn open(&self, request: StreamRequest, asking: &Asking) -> Result<Opened, NotOpened> {
+    async fn open(&self, mut request: StreamRequest, asking: &Asking) -> Result<Opened, NotOpened> {
         let take = |party| self.options.stream_places.0.take(party).ok_or(NotOpened::TooMany);
         let place = asking.party().map(take).transpose()?;
+        request.address = asking.address();
         self.node.open_inbox(&request).await;
         Ok((self.node.stream(request)?, place))
     }

@@ -191,6 +191,7 @@ impl Node {
         let serving = CancellationToken::new();
         let inner = Inner {
             streams: Tally::default(),
+            roll: Arc::default(),
             settings,
             epoch,
             consensus,

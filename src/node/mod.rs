@@ -48,8 +48,10 @@ pub use self::refound::{DisasterError, force_new_cluster, restore_backup};
 pub use self::settings::{Connections, NewTopics, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
-use self::stream::Tally;
-pub use self::stream::{Lease, NotServing, Start, Stream, StreamRequest, StreamStats};
+pub use self::stream::{
+    Lease, NotServing, Profile, Start, Stream, StreamPhase, StreamRequest, StreamStats, StreamView,
+};
+use self::stream::{Roll, Tally};
 pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
@@ -79,6 +81,7 @@ struct Inner {
     forwarder: Forwarder,
     broker: Broker,
     streams: Tally,
+    roll: Arc<Roll>,
     directory: Directory,
     attendance: Attendance,
     /// Locked for as long as the node is there.

@@ -225,11 +225,13 @@ async fn what_is_for_operators_is_for_them_and_health_is_for_everybody() {
     for path in ["/livez", "/readyz", "/openapi.json"] {
         assert_eq!(code(None, path).await, "", "{path}");
     }
-    assert_eq!(
-        (code(None, "/metrics").await, code(Some(&user), "/metrics").await),
-        ("unauthenticated".into(), "forbidden".into())
-    );
-    assert_eq!(code(Some(&admin), "/metrics").await, "");
+    for path in ["/metrics", "/streams"] {
+        assert_eq!(
+            (code(None, path).await, code(Some(&user), path).await),
+            ("unauthenticated".into(), "forbidden".into())
+        );
+        assert_eq!(code(Some(&admin), path).await, "");
+    }
     // Pages look there for other nodes, those without a token too if there is something for them.
     assert_eq!((code(None, "/cluster").await, code(Some(&user), "/cluster").await), (String::new(), String::new()));
     assert_eq!(code(Some(&nobody), "/cluster").await, "forbidden");

@@ -39,7 +39,7 @@ fn path() -> impl Strategy<Value = String> {
 fn query() -> impl Strategy<Value = String> {
     let names = [
         "topic", "match", "after", "before", "tail", "limit", "format", "prefix", "for", "as", "user", "presence",
-        "ticket", "x", "",
+        "ticket", "slow", "x", "",
     ];
     let pair = (proptest::sample::select(names.to_vec()), part()).prop_map(|(name, value)| format!("{name}={value}"));
     proptest::collection::vec(pair, 0..4).prop_map(|pairs| pairs.join("&"))

@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::network::{Network, Remote};
 use super::{Api, App, Metrics, Options};
 use crate::node::{CheckpointOptions, Connections, Meeting, Member, NewTopics, Node, Settings, Timing};
 use crate::state::{KeyWindow, Quotas};
@@ -154,6 +155,11 @@ fn json(method: Method, path: &str, body: impl Into<Body>) -> Request<Body> {
     let mut request = request(method, path, body);
     request.headers_mut().insert("content-type", "application/json".parse().expect("a value"));
     request
+}
+
+/// Where a client comes from that is not on this machine.
+fn remote(address: [u8; 4]) -> Remote {
+    Remote { address: (address, 7).into(), network: Some(Network::of(address.into())) }
 }
 
 /// An answer, but for the body of a stream.

@@ -10,7 +10,6 @@ use axum::routing::get;
 
 use super::*;
 use crate::domain::{NodeId, TraceContext};
-use crate::http::network::Network;
 use crate::http::{Code, Problem, Rates};
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, ReadError, WriteError};
 use crate::state::{CodecError, Refusal};
@@ -115,7 +114,7 @@ async fn too_fast() -> Answer {
         let body = "{\"value\":1}\n".repeat(lines);
         let mut request = request(Method::POST, "/topics/t", body);
         request.headers_mut().insert("content-type", "application/x-ndjson".parse().expect("a value"));
-        request.extensions_mut().insert(Network::of(std::net::IpAddr::from([10, 0, 0, 1])));
+        request.extensions_mut().insert(remote([10, 0, 0, 1]));
         request
     };
     let api = Api::with(Options { publish_rates: Rates::of_publishes(1), ..Options::default() }).await;
@@ -130,7 +129,7 @@ async fn too_fast() -> Answer {
 async fn created_too_fast() -> Answer {
     let create = |name: &str| {
         let mut request = json(Method::POST, "/topics", format!("{{\"name\":\"{name}\"}}"));
-        request.extensions_mut().insert(Network::of(std::net::IpAddr::from([10, 0, 0, 1])));
+        request.extensions_mut().insert(remote([10, 0, 0, 1]));
         request
     };
     let api = Api::with(Options { creation_rates: Rates::of_creations(1), ..Options::default() }).await;

@@ -368,6 +368,47 @@ async fn a_client_that_takes_no_data_is_closed_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_is_listed_as_slow_until_it_does() {
+    let server = Server::start().await;
+    server.api.post("/topics", r#"{"name":"t"}"#).await;
+    let [mut stalled, mut reading] = [server.connect().await, server.connect().await];
+    for client in [&mut stalled, &mut reading] {
+        client.write("GET /topics/t/sse HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.until("event: repl.ready").await;
+    }
+    // Waits until these are the slow ones, and answers what is said of them.
+    let lists = async |addresses: &[String]| {
+        let listed = async {
+            loop {
+                let page = server.api.get("/streams?slow=true").await.at("/streams");
+                let slow = page.as_array().expect("streams");
+                if slow.iter().map(|stream| &stream["address"]).eq(addresses) {
+                    return slow.clone();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, listed).await.unwrap_or_else(|_| panic!("never just {addresses:?}"))
+    };
+    // 24 MB: more than the kernel keeps for a connection on both sides.
+    let publish = async {
+        let batch = format!("{{\"value\":\"{}\"}}\n", "x".repeat(60_000)).repeat(4);
+        for _ in 0..100 {
+            server.api.post_lines("/topics/t", batch.clone()).await;
+        }
+        server.api.post("/topics/t", r#"{"value":"the end"}"#).await;
+    };
+    tokio::join!(publish, reading.until("the end"));
+    let address = stalled.0.local_addr().expect("an address").to_string();
+    let slow = lists(&[address]).await;
+    assert!(slow[0]["blockedMs"].as_u64() >= Some(1_000) && slow[0]["behind"].as_u64() > Some(0), "{slow:?}");
+
+    stalled.until("the end").await;
+    lists(&[]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_places_become_free() {
     let server = Server::with(Limits { connections_max: 1, ..Limits::default() }).await;
     let mut first = server.connect().await;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::http::StreamPlaces;
-use crate::http::network::Network;
 use crate::http::stream::{NotOpened, answer};
 use crate::node::NotReady;
 
@@ -135,7 +134,7 @@ async fn one_party_has_so_many_streams_and_the_next_one_is_refused_softly() {
     let api = Api::new(app);
     let open_from = async |address: [u8; 4]| {
         let mut request = request(Method::GET, "/sse?topic=t", "");
-        request.extensions_mut().insert(Network::of(std::net::IpAddr::from(address)));
+        request.extensions_mut().insert(remote(address));
         let response = api.answer(request).await;
         assert_eq!(response.status(), StatusCode::OK);
         let mut body = response.into_body();
@@ -242,4 +241,45 @@ async fn a_stop_ends_streams_between_events_and_open_streams_are_counted() {
     drop(bodies);
     api.check_metric("repl_http_streams 0").await;
     api.check_metric(r#"repl_http_streams_opened_total{result="served"} 2"#).await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_who_reads_what_in_pages() {
+    let api = Api::with_topics(&["a"]).await;
+    assert_eq!(api.get("/streams").await.json(), serde_json::json!({ "streams": [] }));
+    let topics: String = (10..22).map(|n| format!("topic=t{n}&")).collect();
+    let paths = ["/topics/a/sse?as=ada", &format!("/sse?{topics}match=x:*&presence=a"), "/sse?match=x:*&match=y"];
+    let mut streams = Vec::new();
+    for path in paths {
+        let mut stream = open(&api, path, None).await;
+        until(&mut stream, "repl.ready").await;
+        streams.push(stream);
+    }
+
+    let page = api.get("/streams?limit=2").await;
+    let (one, other) = (page.at("/streams/0"), page.at("/streams/1"));
+    assert_eq!(
+        (&one["user"], &one["topics"], &one["match"]),
+        (&"ada".into(), &vec!["a"].into(), &Value::Array(vec![]))
+    );
+    assert_eq!((&one["phase"], &one["behind"]), (&"live".into(), &0.into()));
+    assert!(one["bytes"].as_u64() > Some(0) && one.get("address").is_none(), "{one}");
+    let named: Vec<_> = (10..20).map(|n| format!("t{n}")).collect();
+    assert_eq!((&other["topics"], &other["more"], &other["watched"]), (&named.into(), &3.into(), &1.into()));
+
+    let next = page.at("/next");
+    assert_eq!((&next, &one["id"]), (&other["id"], &1.into()));
+    let last = api.get(&format!("/streams?limit=2&after={next}")).await;
+    assert_eq!((last.at("/streams/0/match"), last.at("/streams/1")), (vec!["x:*", "y"].into(), Value::Null));
+    assert_eq!(last.at("/next"), Value::Null);
+
+    drop(streams.remove(1));
+    let left = api.get("/streams").await;
+    assert_eq!(
+        [left.at("/streams/0/id"), left.at("/streams/1/id"), left.at("/streams/2")],
+        [1.into(), 3.into(), Value::Null]
+    );
+    for query in ["slow=1", "after=x", "limit=0", "limit=1001", "page=2"] {
+        assert_eq!(api.get(&format!("/streams?{query}")).await.code(), "invalid-query", "{query}");
+    }
 }

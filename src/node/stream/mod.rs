@@ -6,10 +6,12 @@
 //! Registering comes before reading, so there is no hole between the two, and no repetition.
 
 mod announce;
+mod roll;
 mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
+use self::roll::Enrolled;
+pub(super) use self::roll::Roll;
+pub use self::roll::{Profile, StreamPhase, StreamView};
 use self::tally::Slow;
 pub use self::tally::StreamStats;
 pub(super) use self::tally::Tally;
@@ -63,6 +68,8 @@ pub struct StreamRequest {
     pub watched: Watched,
     /// Bytes of history at a stretch, and a page more. Then the stream ends, and the subscriber resumes.
     pub history_bytes_max: u64,
+    /// Where the subscriber connects from.
+    pub address: Option<SocketAddr>,
 }
 
 /// Whose a stream is, and until when he may read it.
@@ -105,7 +112,7 @@ pub struct NotServing(#[from] pub NotReady);
 #[derive(Debug)]
 pub struct Stream {
     node: Node,
-    selection: Selection,
+    selection: Arc<Selection>,
     format: Format,
     subscription: Subscription,
     /// All that the selection holds up to here was handed out, or named as missing.
@@ -132,6 +139,7 @@ pub struct Stream {
     spoken: Instant,
     silence: Pin<Box<Sleep>>,
     passenger: Passenger,
+    enrolled: Enrolled,
     /// In boxes, these three: most streams are anybody's, and watch nobody.
     lease: Option<Box<Held>>,
     _attending: Option<Box<Attending>>,
@@ -166,13 +174,22 @@ impl Node {
             Ok(()) | Err(NotReady::CatchingUp { .. }) => {}
             Err(reason) => return Err(reason.into()),
         }
-        let StreamRequest { selection, format, start, tail, lease, reader, watched, history_bytes_max } = request;
+        let StreamRequest { selection, format, start, tail, lease, reader, watched, history_bytes_max, address } =
+            request;
         let mut subscribed = selection.clone();
         subscribed.topics.extend(watched.channels());
         let subscription = self.inner.broker.subscribe(subscribed, format);
+        let from = subscription.from();
+        let selection = Arc::new(selection);
+        let profile = Profile {
+            address,
+            user: reader.as_ref().map(|reader| reader.user.clone()),
+            selection: Arc::clone(&selection),
+            watched: watched.topics.len() + watched.users.len(),
+        };
+        let enrolled = self.inner.roll.enter(profile, from);
         let attend = |reader| self.attend(reader, &selection);
         let attending = reader.map(attend).map(Box::new);
-        let from = subscription.from();
         let spoken = Instant::now();
         let mut stream = Stream {
             node: self.clone(),
@@ -193,6 +210,7 @@ impl Node {
             spoken,
             silence: Box::pin(sleep_until(spoken + self.inner.settings.keep_alive)),
             passenger: self.inner.departures.passenger(),
+            enrolled,
             lease: lease.map(|lease| Box::new(self.hold(lease))),
             _attending: attending,
             watched: Some(watched).filter(|watched| !watched.is_empty()).map(Box::new),
@@ -296,6 +314,7 @@ impl Stream {
         loop {
             if let Some(chunk) = self.pending.pop_front() {
                 self.spoken = Instant::now();
+                self.enrolled.given(chunk.as_ref().len(), self.position, self.spoken);
                 return Some(chunk);
             }
             if self.has_enough_history() || self.end.is_some_and(|end| end <= Instant::now()) {
@@ -304,6 +323,7 @@ impl Stream {
             if self.announce_end() || self.end.is_none() && self.announce_move() {
                 continue;
             }
+            self.enrolled.looks(self.doing());
             let step = match &mut self.phase {
                 // In boxes: a stream spends its life in the third phase, and pays for no more.
                 Phase::Waiting { .. } => Box::pin(self.wait()).await,
@@ -314,6 +334,15 @@ impl Stream {
                 error!(error = &error as &dyn std::error::Error, "a stream ends: its history can't be read");
                 return None;
             }
+        }
+    }
+
+    fn doing(&self) -> StreamPhase {
+        match self.phase {
+            Phase::Waiting { .. } => StreamPhase::Waiting,
+            Phase::History { .. } if self.slow.is_some() => StreamPhase::CatchingUp,
+            Phase::History { .. } => StreamPhase::History,
+            Phase::Live => StreamPhase::Live,
         }
     }
 
