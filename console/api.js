@@ -5,6 +5,9 @@ const TOKEN = 'repl.token'
 /** The longest a stream may be silent before it counts as broken. Nodes send something every 15 seconds, the feed each second. */
 const SILENCE_MS = 40_000
 
+/** The longest that an answer may take: longer than a node waits for a majority. */
+const ANSWER_MS = 10_000
+
 /** A node has answered, and it was no. */
 export class Refused extends Error {
   constructor(status, problem) {
@@ -35,7 +38,8 @@ function headers(more) {
 /** Asks the node, and returns what it answers. */
 export async function ask(method, path, {body, headers: more = {}} = {}) {
   const type = body === undefined ? {} : {'Content-Type': 'application/json'}
-  const answer = await fetch(session.url + path, {method, body, headers: headers({...type, ...more}), cache: 'no-store'})
+  const signal = AbortSignal.timeout(ANSWER_MS)
+  const answer = await fetch(session.url + path, {method, body, headers: headers({...type, ...more}), signal, cache: 'no-store'})
   if (!answer.ok) throw await refusal(answer)
   return answer.status === 204 ? undefined : answer.json()
 }

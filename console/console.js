@@ -6,10 +6,13 @@ import {field, h, set, write} from './dom.js'
 import {watch} from './feed.js'
 import {loadView} from './load.js'
 import {Series} from './series.js'
+import {streamsView} from './streams.js'
 import {topicView} from './topic.js'
 import {topicsView} from './topics.js'
 
 const [main, state, notice, theme] = ['main', 'state', 'notice', 'theme'].map((id) => document.getElementById(id))
+/** Views by the first part of the address behind its hash. */
+const VIEWS = {topics: topicsView, streams: streamsView, load: loadView}
 const series = new Series()
 let sample
 let view
@@ -18,7 +21,7 @@ function route() {
   const [, page = '', ...rest] = location.hash.split('/')
   const name = decoded(rest.join('/'))
   view?.close?.()
-  view = page === 'topics' && name ? topicView(name) : page === 'topics' ? topicsView() : page === 'load' ? loadView() : clusterView()
+  view = page === 'topics' && name ? topicView(name) : (VIEWS[page] ?? clusterView)()
   document.title = `${view.title} · repl`
   for (const link of document.querySelectorAll('nav a')) {
     const isHere = link.hash.split('/')[1] === page

@@ -104,6 +104,12 @@ export function span(seconds) {
   return `${seconds} s`
 }
 
+/** How long something has been so, given in seconds. */
+export function age(seconds) {
+  const [unit, size] = [['d', 86_400], ['h', 3_600], ['min', 60]].find(([, size]) => seconds >= size) ?? ['s', 1]
+  return `${Math.max(0, Math.floor(seconds / size))} ${unit}`
+}
+
 export function plural(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`
 }

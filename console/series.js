@@ -31,16 +31,21 @@ export class Series {
       node: cluster.node,
     })
     if (this.points.length > POINTS_MAX) this.points.shift()
-    const before = new Map(seconds && last.topics.map(({name, nextSeq}) => [name, nextSeq]))
-    this.topics = new Map(topics.flatMap(({name, nextSeq}) => {
-      const risen = nextSeq - before.get(name)
-      return risen >= 0 ? [[name, risen / seconds]] : []
-    }))
+    this.topics = rates(seconds ? last.topics : [], topics, seconds)
   }
 
   get newest() {
     return this.points.at(-1) ?? {}
   }
+}
+
+/** How many messages came to topics in the seconds between two looks at them, by name. */
+export function rates(then, now, seconds) {
+  const before = new Map(then.map(({name, nextSeq}) => [name, nextSeq]))
+  return new Map(now.flatMap(({name, nextSeq}) => {
+    const risen = nextSeq - before.get(name)
+    return risen >= 0 ? [[name, risen / seconds]] : []
+  }))
 }
 
 /** Whether the counters of two samples go on: of the same node, in the same life of it. */

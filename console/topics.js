@@ -2,9 +2,14 @@
 
 import {ask} from './api.js'
 import {Rows, bytes, count, field, h, plural, rate, set, span, write} from './dom.js'
+import {pages} from './pages.js'
+import {rates} from './series.js'
 
-/** The first of a prefix, where there are more than a sample holds. */
-const FOUND_MAX = 200
+/** Where there are more than a sample holds, so many are shown at once. */
+const PAGE = 100
+
+/** Between two letters that somebody types. */
+const PAUSE_MS = 200
 
 /** Name, whether it counts, and what to sort by. */
 const COLUMNS = [
@@ -28,10 +33,12 @@ export function retentionText({maxMessages, maxBytes, maxAgeSeconds}) {
 
 export function topicsView() {
   let sortedBy = 0
-  let found
   let sample
-  let series
-  const filter = h('input', {type: 'search', placeholder: 'orders:', oninput: () => search(), autocomplete: 'off', spellcheck: 'false'})
+  let topics = []
+  let perSecond = new Map()
+  let pagedAt
+  let timer
+  const filter = h('input', {type: 'search', placeholder: 'orders:', oninput: search, autocomplete: 'off', spellcheck: 'false'})
   const summary = h('p', {class: 'summary', role: 'status'})
   const body = h('tbody', {})
   const heads = COLUMNS.map(([name, isNumber, order], column) => h('th', {scope: 'col', class: isNumber && 'number'},
@@ -43,11 +50,12 @@ export function topicsView() {
     const texts = [rate(topic.rate), count(topic.messages), bytes(topic.bytes), count(topic.subscribers), retentionText(topic.retention)]
     texts.forEach((text, column) => write(cells[column], text))
   })
+  const list = pages('topics', PAGE, () => ['/topics', {prefix: filter.value}], takePage)
   const element = h('div', {class: 'view'},
     h('h1', {tabindex: '-1'}, 'Topics'), summary,
     h('div', {class: 'bar'}, field('Filter by name', filter)), newTopic(),
     h('div', {class: 'panel scroll', tabindex: '0', role: 'region', 'aria-label': 'Topics'},
-      h('table', {}, h('caption', {class: 'unseen'}, 'Topics'), h('thead', {}, h('tr', {}, ...heads)), body)))
+      h('table', {}, h('caption', {class: 'unseen'}, 'Topics'), h('thead', {}, h('tr', {}, ...heads)), body)), list.element)
   sort(0)
 
   function sort(column) {
@@ -56,39 +64,51 @@ export function topicsView() {
     draw()
   }
 
-  /** A sample has the first topics only. Of more, the node is asked for those that begin with what is looked for. */
-  async function search() {
-    const prefix = filter.value
-    if (prefix === '' || !hasMore()) found = undefined
-    else {
-      const page = await ask('GET', `/topics?${new URLSearchParams({prefix, limit: FOUND_MAX})}`).catch(() => undefined)
-      if (filter.value !== prefix) return
-      found = page?.topics
-    }
+  /** A sample has all topics, or the first of many. Of many, the node finds those that begin with what is looked for. */
+  function hasMore() {
+    return sample.topicCount > sample.topics.length
+  }
+
+  function search() {
+    clearTimeout(timer)
+    if (!sample) return
+    if (hasMore()) timer = setTimeout(list.restart, PAUSE_MS)
+    else takeSample()
+  }
+
+  function takeSample() {
+    const wanted = filter.value
+    topics = sample.topics.filter(({name}) => name.includes(wanted))
+    write(summary, wanted ? `${count(topics.length)} of ${plural(sample.topicCount, 'topic')}` : plural(sample.topicCount, 'topic'))
     draw()
   }
 
-  function hasMore() {
-    return sample !== undefined && sample.topicCount > sample.topics.length
+  /** A page tells no rates; they are what has come since it was here before. */
+  function takePage(page, isOnly) {
+    const at = performance.now()
+    perSecond = rates(topics, page.topics, (at - pagedAt) / 1000)
+    pagedAt = at
+    topics = page.topics
+    const all = plural(sample.topicCount, 'topic')
+    const wanted = filter.value
+    write(summary, !wanted ? `${all}, by name.` : isOnly ? `${count(topics.length)} of ${all} begin with ${wanted}` : `Those of ${all} that begin with ${wanted}`)
+    draw()
   }
 
   function draw() {
-    if (!sample) return
-    const wanted = filter.value
-    const topics = (found ?? sample.topics).filter(({name}) => name.includes(wanted))
-    write(summary, wanted ? `${count(topics.length)} of ${plural(sample.topicCount, 'topic')}`
-      : hasMore() ? `The first ${count(topics.length)} of ${count(sample.topicCount)} topics. Filter to see others.`
-        : plural(sample.topicCount, 'topic'))
-    const rated = topics.map((topic) => ({...topic, rate: series.topics.get(topic.name)}))
+    const rated = topics.map((topic) => ({...topic, rate: perSecond.get(topic.name)}))
     rows.show(rated.sort(COLUMNS[sortedBy][2]), ({name}) => name)
   }
 
-  function update(...newest) {
-    [sample, series] = newest
-    return search()
+  function update(newest, series) {
+    sample = newest
+    if (hasMore()) return list.refresh()
+    list.hide()
+    perSecond = series.topics
+    takeSample()
   }
 
-  return {element, title: 'Topics', update}
+  return {element, title: 'Topics', update, close: () => clearTimeout(timer)}
 }
 
 /** A form that makes a topic, and goes there. */

@@ -28,7 +28,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// Name, media type and text of a file that the page loads.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 14] = [
+const FILES: [File; 16] = [
     ("api.js", JAVASCRIPT, include_str!("../../../console/api.js")),
     ("chart.js", JAVASCRIPT, include_str!("../../../console/chart.js")),
     ("cluster.js", JAVASCRIPT, include_str!("../../../console/cluster.js")),
@@ -39,7 +39,9 @@ const FILES: [File; 14] = [
     ("icon.svg", "image/svg+xml", include_str!("../../../console/icon.svg")),
     ("json.js", JAVASCRIPT, include_str!("../../../console/json.js")),
     ("load.js", JAVASCRIPT, include_str!("../../../console/load.js")),
+    ("pages.js", JAVASCRIPT, include_str!("../../../console/pages.js")),
     ("series.js", JAVASCRIPT, include_str!("../../../console/series.js")),
+    ("streams.js", JAVASCRIPT, include_str!("../../../console/streams.js")),
     ("tail.js", JAVASCRIPT, include_str!("../../../console/tail.js")),
     ("topic.js", JAVASCRIPT, include_str!("../../../console/topic.js")),
     ("topics.js", JAVASCRIPT, include_str!("../../../console/topics.js")),
