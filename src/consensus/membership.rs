@@ -177,7 +177,7 @@ pub(super) async fn doubled(peers: &Peers, node: NodeId, known: &Member, now: &M
 }
 
 /// What to change next, if this node leads and nothing is under way.
-fn next_change(metrics: &Metrics) -> Option<(String, ChangeMembers<NodeId, Member>)> {
+pub(super) fn next_change(metrics: &Metrics) -> Option<(String, ChangeMembers<NodeId, Member>)> {
     let replication = metrics.replication.as_ref()?;
     let last = metrics.last_log_index?;
     if metrics.membership_config != metrics.committed_membership_config {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::{Attempt, Clock, Message, Outcome, Seen, Subscriber};
 use super::wires::Wires;
-use super::world::{Answer, NODES, Process};
+use super::world::{Answer, Process};
 use crate::broker::{Delivery, Format};
 use crate::domain::{Headers, IdempotencyKey, JsonText, NewMessage, NodeId, Position, Retention, Selection, TopicName};
 use crate::state::{Command, PageLimit, Published, Reply, Slot};
@@ -71,7 +71,7 @@ impl Publisher {
     }
 
     async fn attempt(&mut self, topic: &str, key: &str) -> Outcome {
-        let node = *self.rng.choice(&NODES).expect("a node");
+        let node = self.rng.choice(self.wires.wanted()).expect("a node");
         let value = JsonText::parse(&format!("\"{key}\"")).expect("JSON");
         let idempotency_key = IdempotencyKey::parse(key).expect("a key");
         let message = NewMessage::new(value, Headers::default(), None, Some(idempotency_key));
@@ -134,7 +134,7 @@ impl Reader {
         let (mut cursor, mut seen) = (Position::ZERO, Vec::new());
         let is_last = |seen: &&Message| seen.key.starts_with("last-");
         while seen.iter().filter(is_last).count() < self.lasts {
-            let node = *self.rng.choice(&NODES).expect("a node");
+            let node = self.rng.choice(self.wires.wanted()).expect("a node");
             match self.wires.process(node) {
                 Some(process) => self.stream(node, &process, &selection, &mut cursor, &mut seen).await,
                 None => sleep(LOOK_EVERY).await,

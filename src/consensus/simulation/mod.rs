@@ -1,13 +1,13 @@
 //! A minute in the life of a cluster, under simulated time, and again exactly so from the same seed. `make simulate` goes
 //! through a hundred.
 //!
-//! Three nodes run in one thread, whose clock moves on when nobody has anything to do. Consensus, proposer, state machine
-//! and broker are the product's. What is simulated is beneath them: [`wires`] that delay, lose and are cut, and a [`disk`]
-//! that takes its time and forgets what was not flushed. Nodes crash and come back. In the end the
-//! [checker](checker) that also judges real processes goes through the history.
+//! Three to five nodes run in one thread, whose clock moves on when nobody has anything to do. Consensus, proposer, state
+//! machine and broker are the product's. What is simulated is beneath them: [`wires`] that delay, lose and are cut, and a
+//! [`disk`] that takes its time and forgets what was not flushed. Nodes crash and come back; new ones become [`members`], and
+//! others leave for good. In the end the [checker](checker) that also judges real processes goes through the history.
 //!
-//! What it is *not*: it has no checkpoints, no snapshots, no membership changes, no sockets and no HTTP. Those have threads
-//! and files of their own, and are tried as real processes, in `tests/it/chaos`.
+//! What it is *not*: it has no checkpoints, no snapshots, no sockets and no HTTP. Those have threads and files of their own,
+//! and are tried as real processes, in `tests/it/chaos`.
 //!
 //! A seed decides everything. What random numbers the kernel gives out, and what time it tells, would decide as well, so
 //! the child process that runs a seed has both from `random.c`, in the place of libc.
@@ -19,6 +19,7 @@ mod disk;
 #[allow(dead_code, reason = "nobody is behind retention here")]
 #[path = "../../../tests/it/chaos/history.rs"]
 mod history;
+mod members;
 mod wires;
 mod world;
 
@@ -30,19 +31,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::checker::check;
 use self::clients::{Publisher, Reader, Record, kept};
 use self::history::{History, Isolation, Kept};
-use self::world::{Answer, NODES, World};
+use self::world::{Answer, World};
 use crate::domain::{LogIndex, NodeId, Position, Selection, TopicName};
 use crate::state::{self, Reply};
 
 const PUBLISHERS: usize = 4;
 
 const READERS: usize = 4;
+
+/// The smallest cluster in which one node can be spared, and the largest.
+const MEMBERS_MIN: usize = 3;
+const MEMBERS_MAX: usize = 5;
+
+/// What is left to do when the time of the faults is over takes no longer, unless the cluster is stuck.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What child processes run.
 const CHILD: &str = "consensus::simulation::one_seed";
@@ -61,8 +69,8 @@ fn setting(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Goes through it. Answers all that was written down.
-async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> History {
+/// Goes through it. Answers all that was written down, and how many nodes have come or gone.
+async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> (History, usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut world = World::new(rng.u64(..), disks_lie, dir);
     world.found().await;
@@ -91,17 +99,20 @@ async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> His
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         sleep(Duration::from_millis(rng.u64(200..3_000))).await;
-        let [one, two, three] = shuffled(&mut rng);
+        world.bury();
+        // What comes next meets it halfway.
+        if world.wires.settled() && rng.u32(..3) == 0 {
+            change_members(&mut world, &mut rng).await;
+        }
+        let nodes = shuffled(&world, &mut rng);
+        let [one, two, ..] = nodes[..] else { unreachable!("there are three at least") };
         let lasts = Duration::from_millis(rng.u64(50..3_000));
-        match rng.u32(..6) {
+        match rng.u32(..7) {
             0 => down(&mut world, &[one], lasts).await,
             1 => down(&mut world, &[one, two], lasts).await,
-            2 => down(&mut world, &[one, two, three], lasts).await,
+            2 => down(&mut world, &nodes, lasts).await,
             3 => {
-                for other in [two, three] {
-                    world.wires.cut_one_way(one, other);
-                    world.wires.cut_one_way(other, one);
-                }
+                world.wires.cut_off(one);
                 let begun = record.clock.now();
                 sleep(lasts).await;
                 isolations.push(Isolation { node: one.to_string(), begun, ended: record.clock.now() });
@@ -109,16 +120,24 @@ async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> His
             }
             4 => {
                 // It is heard, and hears nobody.
-                [two, three].iter().for_each(|other| world.wires.cut_one_way(*other, one));
+                nodes[1..].iter().for_each(|other| world.wires.cut_one_way(*other, one));
                 sleep(lasts).await;
                 world.wires.heal();
             }
-            _ => {
-                // A bridge.
+            5 => {
+                // A bridge, if they are three.
                 world.wires.cut_one_way(one, two);
                 world.wires.cut_one_way(two, one);
                 sleep(lasts).await;
                 world.wires.heal();
+            }
+            _ => {
+                // One that has left for good asks for votes again.
+                if let Some(node) = rng.choice(world.departed()) {
+                    world.start(node).await;
+                    sleep(lasts).await;
+                    world.crash(node);
+                }
             }
         }
     }
@@ -126,6 +145,11 @@ async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> His
     for publisher in publishers {
         publisher.await.expect("no panic");
     }
+    while !world.wires.settled() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    world.bury();
+    let nodes = world.wires.wanted();
     let mut last = publisher("last".to_owned(), rng.fork());
     for topic in &topics {
         last.publish(topic, &format!("last-{topic}"), false).await;
@@ -135,15 +159,26 @@ async fn simulate(seed: u64, seconds: u64, disks_lie: bool, dir: PathBuf) -> His
         history.subscribers.push(reader.await.expect("no panic"));
     }
     let mark = loop {
-        if let Answer::Done(Reply::Marked { entry }) = world.wires.write(NODES[0], &state::Command::Mark).await {
+        let any = *nodes.first().expect("there are three at least");
+        if let Answer::Done(Reply::Marked { entry }) = world.wires.write(any, &state::Command::Mark).await {
             break entry;
         }
     };
-    for node in NODES {
+    for node in nodes {
         history.nodes.insert(node.to_string(), all(&world, node, &topics, mark).await);
     }
     history.attempts = std::mem::take(&mut *record.attempts.lock().expect("nobody panicked"));
-    history
+    (history, world.changes())
+}
+
+/// Has a new node come, or a member go for good.
+async fn change_members(world: &mut World, rng: &mut fastrand::Rng) {
+    let members = world.wires.wanted();
+    if members.len() == MEMBERS_MIN || members.len() < MEMBERS_MAX && rng.bool() {
+        world.add().await;
+    } else if let Some(node) = rng.choice(members) {
+        world.wires.want_no_more(node);
+    }
 }
 
 async fn down(world: &mut World, nodes: &[NodeId], lasts: Duration) {
@@ -154,8 +189,8 @@ async fn down(world: &mut World, nodes: &[NodeId], lasts: Duration) {
     }
 }
 
-fn shuffled(rng: &mut fastrand::Rng) -> [NodeId; 3] {
-    let mut nodes = NODES;
+fn shuffled(world: &World, rng: &mut fastrand::Rng) -> Vec<NodeId> {
+    let mut nodes: Vec<NodeId> = world.wires.wanted().into_iter().collect();
     rng.shuffle(&mut nodes);
     nodes
 }
@@ -181,7 +216,8 @@ fn one_seed() {
     let (seconds, dir) = (setting(SECONDS).expect("set together"), env::var_os(DIR).expect("set together"));
     let simulation = simulate(seed, seconds, setting(DISKS_LIE).is_some(), dir.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let history = runtime.expect("a runtime").block_on(simulation);
+    let simulation = async { timeout(Duration::from_secs(seconds) + ENDS_WITHIN, simulation).await };
+    let (history, changes) = runtime.expect("a runtime").block_on(simulation).expect("the cluster is not stuck");
     let faults = check(&history);
     assert!(
         faults.is_empty(),
@@ -192,7 +228,8 @@ fn one_seed() {
     let mut hasher = DefaultHasher::new();
     format!("{history:?}").hash(&mut hasher);
     let acknowledged = history.acknowledged().count();
-    let _ = writeln!(std::io::stdout(), "history {:016x} {acknowledged} {}", hasher.finish(), history.attempts.len());
+    let (history_hash, attempts) = (hasher.finish(), history.attempts.len());
+    let _ = writeln!(std::io::stdout(), "history {history_hash:016x} {acknowledged} {attempts} {changes}");
 }
 
 /// What came of a seed.
@@ -202,6 +239,8 @@ struct Ran {
     history: String,
     acknowledged: u64,
     attempts: u64,
+    /// Nodes that have come or gone.
+    changes: u64,
 }
 
 /// Runs a seed in a process of its own.
@@ -224,10 +263,11 @@ fn run(library: &Path, seed: u64, seconds: u64, disks_lie: bool) -> Result<Ran, 
     let text = String::from_utf8_lossy(&output.stdout);
     let found = text.lines().find_map(|line| line.split_once("history ")).map(|(_, found)| found.split(' '));
     match found.map(Iterator::collect::<Vec<_>>).as_deref() {
-        Some([history, acknowledged, attempts]) => Ok(Ran {
+        Some([history, acknowledged, attempts, changes]) => Ok(Ran {
             history: (*history).to_owned(),
             acknowledged: acknowledged.parse().expect("a number"),
             attempts: attempts.parse().expect("a number"),
+            changes: changes.parse().expect("a number"),
         }),
         _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
@@ -255,11 +295,12 @@ fn what_happens_under_a_seed_keeps_the_promises_and_happens_again() {
     let first = setting("REPL_SIMULATION_SEED").unwrap_or(1);
     let seeds = setting("REPL_SIMULATION_SEEDS").unwrap_or(1);
     let seconds = setting("REPL_SIMULATION_SECONDS").unwrap_or(SHORT);
-    let (mut acknowledged, mut attempts) = (0, 0);
+    let (mut acknowledged, mut attempts, mut changes) = (0, 0, 0);
     for seed in first..first + seeds {
         let ran = run(&library, seed, seconds, false).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         acknowledged += ran.acknowledged;
         attempts += ran.attempts;
+        changes += ran.changes;
         if seed == first {
             assert_eq!(run(&library, seed, seconds, false), Ok(ran), "the same seed, the same history");
         }
@@ -268,7 +309,7 @@ fn what_happens_under_a_seed_keeps_the_promises_and_happens_again() {
     let _ = writeln!(
         std::io::stderr(),
         "{seeds} seeds from {first} on, {seconds} simulated seconds each: {acknowledged} of {attempts} attempts were \
-         acknowledged, no promise was broken"
+         acknowledged, {changes} nodes came or went, no promise was broken"
     );
 }
 

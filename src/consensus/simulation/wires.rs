@@ -34,12 +34,19 @@ struct Inner {
     rng: fastrand::Rng,
     cut: BTreeSet<(NodeId, NodeId)>,
     processes: BTreeMap<NodeId, Process>,
+    /// Who is to be a member.
+    wanted: BTreeSet<NodeId>,
 }
 
 impl Wires {
     pub(super) fn new(seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self(Arc::new(Mutex::new(Inner { rng, cut: BTreeSet::new(), processes: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Inner {
+            rng,
+            cut: BTreeSet::new(),
+            processes: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -56,6 +63,29 @@ impl Wires {
 
     pub(super) fn process(&self, node: NodeId) -> Option<Process> {
         self.lock().processes.get(&node).cloned()
+    }
+
+    pub(super) fn processes(&self) -> Vec<Process> {
+        self.lock().processes.values().cloned().collect()
+    }
+
+    pub(super) fn want(&self, node: NodeId) {
+        self.lock().wanted.insert(node);
+    }
+
+    pub(super) fn want_no_more(&self, node: NodeId) {
+        self.lock().wanted.remove(&node);
+    }
+
+    pub(super) fn wanted(&self) -> BTreeSet<NodeId> {
+        self.lock().wanted.clone()
+    }
+
+    /// Between this node and all that run, in both directions.
+    pub(super) fn cut_off(&self, node: NodeId) {
+        let inner = &mut *self.lock();
+        let others = inner.processes.keys().filter(|other| **other != node);
+        inner.cut.extend(others.flat_map(|other| [(node, *other), (*other, node)]));
     }
 
     pub(super) fn cut_one_way(&self, from: NodeId, to: NodeId) {

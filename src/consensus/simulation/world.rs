@@ -1,4 +1,4 @@
-//! Three nodes over simulated disks and wires, and what starts and stops them.
+//! Nodes over simulated disks and wires, and what starts and stops them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,16 +16,18 @@ use super::super::proposer::{ProposeError, Proposer};
 use super::super::replica::{Replica, Stored};
 use super::super::snapshot::Exports;
 use super::super::state_machine::StateMachine;
-use super::super::types::{Member, Raft};
+use super::super::types::Raft;
 use super::super::wire::Proposed;
 use super::disk::Disk;
+use super::members::{member, tend};
 use super::wires::{Network, Wires};
 use crate::broker::{Broker, BrokerOptions};
 use crate::domain::{Epoch, NodeId};
 use crate::state::{Command, EncodedCommand, KeyWindow, Machine, Outcome, Quotas, Reply};
 use crate::storage::Store;
 
-pub(super) const NODES: [NodeId; 3] = [NodeId::new(1), NodeId::new(2), NodeId::new(3)];
+/// The first members. Others come later.
+const FOUNDERS: [NodeId; 3] = [NodeId::new(1), NodeId::new(2), NodeId::new(3)];
 
 /// None is taken: what they write is sled's, and is tried on real disks.
 const NO_CHECKPOINTS: CheckpointOptions = CheckpointOptions {
@@ -62,6 +64,9 @@ pub(super) enum Answer {
 /// All of it.
 pub(super) struct World {
     pub(super) wires: Wires,
+    seed: u64,
+    disks_lie: bool,
+    /// Of every node that ever was.
     disks: BTreeMap<NodeId, Disk>,
     /// Where the stores are that nothing is written to.
     dir: PathBuf,
@@ -71,16 +76,16 @@ pub(super) struct World {
 impl World {
     /// In an empty directory.
     pub(super) fn new(seed: u64, disks_lie: bool, dir: PathBuf) -> Self {
-        let disks = NODES.iter().map(|node| (*node, Disk::new(seed ^ node.get(), disks_lie))).collect();
-        Self { wires: Wires::new(seed), disks, dir, boots: 0 }
+        Self { wires: Wires::new(seed), seed, disks_lie, disks: BTreeMap::new(), dir, boots: 0 }
     }
 
     pub(super) async fn found(&mut self) {
-        for node in NODES {
+        for node in FOUNDERS {
+            self.wires.want(node);
             self.start(node).await;
         }
-        let members = NODES.map(|node| (node, Member::default()));
-        let founder = self.wires.process(NODES[0]).expect("it has started");
+        let members = FOUNDERS.map(|node| (node, member(node)));
+        let founder = self.wires.process(FOUNDERS[0]).expect("it has started");
         founder.raft.initialize(BTreeMap::from(members)).await.expect("its disk is empty");
     }
 
@@ -96,15 +101,47 @@ impl World {
         let machine = StateMachine::new(replica.clone(), exports, NO_CHECKPOINTS, feed, dir);
         let config = options::config(Uuid::from_u128(7), Timing::default()).expect("it makes sense");
         let network = Network { wires: self.wires.clone(), own: node };
-        let log = self.disks[&node].open();
+        let disk = self.disks.entry(node).or_insert_with(|| Disk::new(self.seed ^ node.get(), self.disks_lie));
+        let log = disk.open();
         let raft = Raft::new(node, Arc::new(config), network, log, machine).await.expect("the log is whole");
         raft.runtime_config().elect(true);
         let (proposer, proposing) = Proposer::new(raft.clone(), KeyWindow::default(), Quotas::default());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(proposing));
         tokio::spawn(stop.clone().run_until_cancelled_owned(pacer.run()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tend(node, raft.clone(), self.wires.clone())));
         let process = Process { boot, raft, replica, broker, proposer, _alive: Arc::new(stop.drop_guard()) };
         self.wires.plug(node, process);
+    }
+
+    /// A new node, with an empty disk, is to become a member.
+    pub(super) async fn add(&mut self) {
+        let newest = self.disks.keys().next_back().expect("there are founders").get();
+        let node = NodeId::new(newest + 1);
+        self.wires.want(node);
+        self.start(node).await;
+    }
+
+    /// Ends those that were members and are none any more.
+    pub(super) fn bury(&self) {
+        if self.wires.settled() {
+            self.unwanted().for_each(|node| self.crash(node));
+        }
+    }
+
+    /// Those that were members, and were ended.
+    pub(super) fn departed(&self) -> Vec<NodeId> {
+        self.unwanted().filter(|node| self.wires.process(*node).is_none()).collect()
+    }
+
+    fn unwanted(&self) -> impl Iterator<Item = NodeId> {
+        let wanted = self.wires.wanted();
+        self.disks.keys().copied().filter(move |node| !wanted.contains(node))
+    }
+
+    /// How many nodes have come or gone.
+    pub(super) fn changes(&self) -> usize {
+        self.disks.len() - FOUNDERS.len() + self.unwanted().count()
     }
 
     /// As when the power fails. What was a process may go on for a moment, but writes to no disk and reaches nobody.
