@@ -22,7 +22,7 @@ const TOUR = README.take('A tour of 60 seconds', 'sh', 'subscribe', 'create', 'r
 const PAGE = README.take('A tour of 60 seconds', 'js', 'lines')
 const THREE = README.take('Three nodes on one machine', 'sh', 'start', 'look', 'subscribe', 'kill', 'again')
 const OPERATE = README.take('Operate', 'sh', 'orders')
-const GUARDED = README.take('Who may do what', 'sh', 'start')
+const GUARDED = README.take('Who may do what', 'sh', 'start', 'write')
 const TOKEN = README.take('Who may do what', 'json', 'claims')
 const SYMPTOMS = Document.of('docs/operations.md').take('', 'sh', 'look')
 const WHO = Document.of('docs/presence.md').take('', 'sh', 'commands')
@@ -123,11 +123,14 @@ test('the commands for three nodes do what the README says', async (t) => {
 
 test('the commands for tokens do what the README says', async (t) => {
   const port = await freePorts()
-  const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
-  terminal.start(replaced(GUARDED.start, {7375: port, 'target/release/': ''}))
-  await until('a stream', () => terminal.output.includes('repl.ready'))
+  const here = (commands) => replaced(commands, {7375: port, 'target/release/': ''})
+  const [ada, bob] = [shell(t, {REPL_LISTEN: `127.0.0.1:${port}`}), shell(t)]
+  ada.start(here(GUARDED.start))
+  await until('a stream', () => ada.output.includes('repl.ready'))
+  await bob.run(`cd ${ada.dir}; ${here(GUARDED.write)}`)
+  await until('the message', () => ada.output.includes('"value":"hello, Ada"'))
 
-  const [, claims] = /^ey[^.]+\.([^.]+)\./m.exec(await terminal.run('echo "$TOKEN"'))
+  const [, claims] = /^ey[^.]+\.([^.]+)\./m.exec(await ada.run('echo "$ADA"'))
   const {sub, repl} = JSON.parse(Buffer.from(claims, 'base64url'))
   const shown = JSON.parse(TOKEN.claims)
   assert.deepEqual({sub, repl: {manage: [], admin: false, ...repl}}, {sub: shown.sub, repl: shown.repl})
