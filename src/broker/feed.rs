@@ -49,7 +49,7 @@ impl Feed {
         for Target { log, .. } in targets {
             // A log with several events of the group is flushed at the first of them; for the others nothing is pending.
             if let Flushed::Held(seals) = log.flush(&mut wake) {
-                self.order(Job::Hold { log, seals });
+                self.order(Job::Hold { log, seals, within: self.hub.common.options.round_max });
             }
         }
         for log in retired {

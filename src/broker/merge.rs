@@ -147,13 +147,13 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::super::BrokerOptions;
-    use super::super::tests::{World, select};
+    use super::super::tests::{World, select, without_rests};
     use super::*;
 
     #[test]
     fn a_log_that_leaves_word_after_the_others_were_looked_at_still_gets_its_turn() {
         // Rounds are cut at once, so that `a` seals although nobody waits there.
-        let mut world = World::with(BrokerOptions { ring_bytes_max: 1, ..BrokerOptions::default() });
+        let mut world = World::with(BrokerOptions { ring_bytes_max: 1, ..without_rests() });
         let (Start { tick, .. }, mut merge) = Merge::new(&world.broker.hub.registry, select("a x:*"), Format::Full);
         merge.collect();
         world.publish(&["x:1", "a"]);

@@ -72,6 +72,10 @@ pub struct BrokerOptions {
     /// How long a message waits for subscribers that have not come back from the last batch. Longer makes larger batches
     /// when thousands read one topic, and lets one stalled connection add more latency to the others, once.
     pub round_max: Duration,
+    /// How many times as long as a round took nothing is sealed after it, unless that is longer than [`Self::round_max`].
+    /// A write costs nearly the same for one frame as for a hundred, so with a hundred subscribers and thousands of messages
+    /// a second it is worth while to wait for more of them.
+    pub rest_per_round: u32,
     /// The size of a batch, in bytes, unless a single frame is larger. Beyond 64 KiB a write of more saves next to nothing.
     pub batch_bytes_max: usize,
     /// What a log keeps for subscribers that did not take part in its last round, in bytes; and what may wait for a round
@@ -82,10 +86,11 @@ pub struct BrokerOptions {
 }
 
 impl Default for BrokerOptions {
-    /// 8 ms, 64 KiB, 256 KiB, 64 MiB.
+    /// 8 ms, 3, 64 KiB, 256 KiB, 64 MiB.
     fn default() -> Self {
         Self {
             round_max: Duration::from_millis(8),
+            rest_per_round: 3,
             batch_bytes_max: 64 * 1024,
             ring_bytes_max: 256 * 1024,
             budget_bytes_max: 64 * 1024 * 1024,
@@ -103,6 +108,7 @@ pub struct Broker {
 struct Hub {
     common: Arc<Common>,
     registry: Arc<Registry>,
+    /// The only one that is not weak: with it the pacer ends.
     jobs: mpsc::UnboundedSender<Job>,
 }
 
@@ -112,6 +118,7 @@ struct Common {
     epoch: Epoch,
     options: BrokerOptions,
     counters: Counters,
+    jobs: mpsc::WeakUnboundedSender<Job>,
     /// Everything up to here is in the logs.
     position: AtomicU64,
 }
@@ -130,9 +137,10 @@ impl Broker {
     /// A broker at position zero, the one way to feed it, and its clock, which has to run: [`Pacer::run`].
     #[must_use]
     pub fn new(epoch: Epoch, options: BrokerOptions) -> (Self, Feed, Pacer) {
-        let common = Arc::new(Common { epoch, options, counters: Counters::default(), position: AtomicU64::default() });
-        let registry = Arc::new(Registry::new(&common));
         let (jobs, todo) = mpsc::unbounded_channel();
+        let (counters, position) = (Counters::default(), AtomicU64::default());
+        let common = Arc::new(Common { epoch, options, counters, jobs: jobs.downgrade(), position });
+        let registry = Arc::new(Registry::new(&common));
         let pacer = Pacer::new(Arc::clone(&common), Arc::clone(&registry), todo);
         let hub = Arc::new(Hub { common, registry, jobs });
         (Self { hub: Arc::clone(&hub) }, Feed::new(hub), pacer)

@@ -1,9 +1,10 @@
 //! The clock of a broker.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -17,10 +18,12 @@ use super::topic_log::TopicLog;
 #[derive(Debug)]
 pub(super) enum Job {
     Wake(Vec<Waker>),
-    /// The log has frames that wait for a round to end.
+    /// The log has frames that wait for a round, or the rest after it, to end.
     Hold {
         log: Arc<TopicLog>,
         seals: u64,
+        /// They wait no longer than this from the pacer's turn: when it comes late, so do the readers.
+        within: Duration,
     },
     /// More is kept than the budget allows.
     Trim,
@@ -32,25 +35,20 @@ pub struct Pacer {
     common: Arc<Common>,
     registry: Arc<Registry>,
     jobs: mpsc::UnboundedReceiver<Job>,
-    /// In order of their due times: the bound is the same for all.
-    held: VecDeque<Held>,
-}
-
-struct Held {
-    due: Instant,
-    log: Arc<TopicLog>,
-    seals: u64,
+    /// By their due times, and numbered, for some are due together.
+    held: BTreeMap<(Instant, u64), (Arc<TopicLog>, u64)>,
+    number: u64,
 }
 
 impl Pacer {
     pub(super) fn new(common: Arc<Common>, registry: Arc<Registry>, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
-        Self { common, registry, jobs, held: VecDeque::new() }
+        Self { common, registry, jobs, held: BTreeMap::new(), number: 0 }
     }
 
     /// Runs until every handle to the broker is gone. Dropping it earlier loses nothing but the rounds' bound.
     pub async fn run(mut self) {
         loop {
-            let due = self.held.front().map(|held| held.due);
+            let due = self.held.first_key_value().map(|((due, _), _)| *due);
             tokio::select! {
                 job = self.jobs.recv() => match job {
                     Some(job) => self.take(job),
@@ -64,9 +62,10 @@ impl Pacer {
     fn take(&mut self, job: Job) {
         match job {
             Job::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
-            Job::Hold { log, seals } => {
-                let due = Instant::now() + self.common.options.round_max;
-                self.held.push_back(Held { due, log, seals });
+            Job::Hold { log, seals, within } => {
+                let due = Instant::now() + within;
+                self.number += 1;
+                self.held.insert((due, self.number), (log, seals));
             }
             Job::Trim => self.trim(),
         }
@@ -75,9 +74,8 @@ impl Pacer {
     fn cut_rounds(&mut self) {
         let now = Instant::now();
         let mut wake = Vec::new();
-        while self.held.front().is_some_and(|held| held.due <= now)
-            && let Some(Held { log, seals, .. }) = self.held.pop_front()
-        {
+        while let Some(held) = self.held.first_entry().filter(|held| held.key().0 <= now) {
+            let (log, seals) = held.remove();
             log.cut_round(seals, &mut wake);
         }
         wake.into_iter().for_each(Waker::wake);

@@ -43,7 +43,7 @@ impl Ring {
     /// they cost, for those that wait for them are about to take them.
     pub(super) fn seal(&mut self, keep_bytes_max: usize) -> Sealed {
         self.evict(keep_bytes_max);
-        let sealed = Sealed { batches: self.pending.len(), frames: self.pending.iter().map(Draft::len).sum() };
+        let sealed = Sealed { batches: self.pending.len(), frames: self.pending_frames() };
         for draft in std::mem::take(&mut self.pending) {
             let batch = draft.seal();
             self.kept_bytes += batch.cost();
@@ -79,6 +79,10 @@ impl Ring {
 
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending_bytes
+    }
+
+    pub(super) fn pending_frames(&self) -> usize {
+        self.pending.iter().map(Draft::len).sum()
     }
 
     pub(super) fn has_pending(&self) -> bool {

@@ -3,20 +3,34 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
+use std::time::Duration;
 
-use super::Common;
+use tokio::time::Instant;
+
 use super::audience::{Audience, Presence, Seat};
 use super::batch::{Copied, Place, Run, Tick};
 use super::chunk::ChunkBuffer;
 use super::frame::Format;
 use super::inbox::Inbox;
+use super::pacer::Job;
 use super::ring::Ring;
+use super::{BrokerOptions, Common};
 use crate::domain::TopicName;
+
+/// Timers count whole milliseconds, so there is no shorter rest.
+const REST_MIN: Duration = Duration::from_millis(1);
+
+/// If fewer frames came in a round, few would come in a rest.
+const REST_FRAMES_MIN: usize = 8;
 
 /// Frames of a topic, and those who read them. A round begins when a seal wakes all that wait, and ends when they have
 /// all come back for more, which means that they have passed on what they got. What is appended meanwhile waits, and the
 /// end of the round seals it: batches grow with the load, and nobody has to choose their size. A log whose readers all
 /// wait seals at once.
+///
+/// While a round is under way again as soon as one ends, writes are most of the work, and batches no larger than what is
+/// published in one round. So one in which much was published is followed by a [rest](super::BrokerOptions::rest_per_round),
+/// unless it took so long that batches are large anyway.
 ///
 /// Two things that look harmless would undo this. A reader that could seal whatever is pending, although others are due,
 /// would get a batch of one, and so would the next (a convoy). And a round without a bound would make everyone wait for
@@ -38,6 +52,10 @@ struct State {
     seals: u64,
     /// The pacer has been asked to end this round in time.
     held: bool,
+    /// When the round began, if there was one yet.
+    begun: Option<Instant>,
+    /// The round is over, and what is pending waits so long for more.
+    rest: Option<Duration>,
     /// The topic is gone and the log no longer receives anything.
     retired: bool,
 }
@@ -107,7 +125,7 @@ impl TopicLog {
     }
 
     /// Ends a group of frames: seals them unless a round is open.
-    pub(super) fn flush(&self, wake: &mut Vec<Waker>) -> Flushed {
+    pub(super) fn flush(self: &Arc<Self>, wake: &mut Vec<Waker>) -> Flushed {
         self.change(|state, common| {
             if !state.ring.has_pending() {
                 return Flushed::Done;
@@ -116,7 +134,7 @@ impl TopicLog {
                 state.cut_round(common, wake);
                 return Flushed::Done;
             }
-            if state.audience.has_waiting() && !state.audience.has_due() {
+            if state.audience.has_waiting() && !state.audience.has_due() && state.rest.is_none() {
                 state.seal(common, wake);
                 return Flushed::Done;
             }
@@ -126,7 +144,7 @@ impl TopicLog {
     }
 
     /// Ends the round in which `seals` was handed out, if it is still open.
-    pub(super) fn cut_round(&self, seals: u64, wake: &mut Vec<Waker>) {
+    pub(super) fn cut_round(self: &Arc<Self>, seals: u64, wake: &mut Vec<Waker>) {
         self.change(|state, common| {
             if state.seals == seals && state.ring.has_pending() {
                 state.cut_round(common, wake);
@@ -148,14 +166,14 @@ impl TopicLog {
         self.lock().audience.join_follower(inbox, Presence::Resting)
     }
 
-    pub(super) fn leave_task(&self, seat: Seat, wake: &mut Vec<Waker>) {
+    pub(super) fn leave_task(self: &Arc<Self>, seat: Seat, wake: &mut Vec<Waker>) {
         self.change(|state, common| {
             state.audience.leave_task(seat);
             state.after_leaving(common, wake);
         });
     }
 
-    pub(super) fn leave_follower(&self, seat: Seat, wake: &mut Vec<Waker>) {
+    pub(super) fn leave_follower(self: &Arc<Self>, seat: Seat, wake: &mut Vec<Waker>) {
         self.change(|state, common| {
             state.audience.leave_follower(seat);
             state.after_leaving(common, wake);
@@ -163,7 +181,7 @@ impl TopicLog {
     }
 
     /// What a task that has everything up to `after` gets next; if it is nothing, the task waits.
-    pub(super) fn take(&self, seat: Seat, after: Tick, waker: &Waker, wake: &mut Vec<Waker>) -> Taken {
+    pub(super) fn take(self: &Arc<Self>, seat: Seat, after: Tick, waker: &Waker, wake: &mut Vec<Waker>) -> Taken {
         self.change(|state, common| {
             if state.ring.lost() > after {
                 state.audience.shift_task(seat, Presence::Late);
@@ -232,7 +250,7 @@ impl TopicLog {
     }
 
     /// Lets a follower rest that has everything up to `after`.
-    pub(super) fn rest(&self, seat: Seat, after: Tick, wake: &mut Vec<Waker>) -> Rest {
+    pub(super) fn rest(self: &Arc<Self>, seat: Seat, after: Tick, wake: &mut Vec<Waker>) -> Rest {
         self.change(|state, common| {
             if state.ring.lost() > after {
                 state.audience.shift_follower(seat, Presence::Late);
@@ -281,7 +299,7 @@ impl TopicLog {
         self.change(|state, _| {
             state.ring.reset(lost);
             state.seals += 1;
-            state.held = false;
+            (state.held, state.rest) = (false, None);
             state.audience.rouse(|inbox, seat| inbox.tell(Arc::clone(self), seat));
             state.audience.release(wake);
         });
@@ -293,16 +311,22 @@ impl TopicLog {
     }
 
     /// Forgets what is sealed, taken or not.
-    pub(super) fn shed(&self) {
+    pub(super) fn shed(self: &Arc<Self>) {
         self.change(|state, _| state.ring.evict(0));
     }
 
-    /// Changes the state, and books what it keeps.
-    fn change<R>(&self, change: impl FnOnce(&mut State, &Common) -> R) -> R {
+    /// Changes the state, and books what it keeps. Has the pacer end a rest that began.
+    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &Common) -> R) -> R {
         let mut state = self.lock();
-        let before = state.ring.kept_bytes();
+        let (before, rested) = (state.ring.kept_bytes(), state.rest.is_some());
         let result = change(&mut state, &self.common);
         self.common.counters.kept(before, state.ring.kept_bytes());
+        if let Some(within) = state.rest.filter(|_| !rested)
+            && let Some(jobs) = self.common.jobs.upgrade()
+        {
+            // Fails when the pacer was dropped.
+            let _ = jobs.send(Job::Hold { log: Arc::clone(self), seals: state.seals, within });
+        }
         result
     }
 
@@ -325,8 +349,18 @@ impl State {
         common.counters.sealed(sealed.batches, sealed.frames);
         self.seals += 1;
         self.held = false;
+        self.begun = Some(Instant::now());
+        self.rest = None;
         self.audience.release(wake);
         self.clear_if_taken();
+    }
+
+    /// How long to wait for more now that a round is over, if it is worth it.
+    fn rest_after_round(&self, options: &BrokerOptions) -> Option<Duration> {
+        let rest = self.begun?.elapsed() * options.rest_per_round;
+        let is_worth_it =
+            self.ring.pending_frames() >= REST_FRAMES_MIN && (REST_MIN..=options.round_max).contains(&rest);
+        is_worth_it.then_some(rest)
     }
 
     /// Ends the round although some have not come back.
@@ -338,13 +372,16 @@ impl State {
         self.seal(common, wake);
     }
 
-    /// Begins the next round if nobody is due and there is something to take.
+    /// Begins the next round, if nobody is due and there is something to take; or a rest before it.
     fn end_round_if_over(&mut self, common: &Common, wake: &mut Vec<Waker>) -> bool {
-        let over = self.ring.has_pending() && !self.audience.has_due();
-        if over {
+        if !self.ring.has_pending() || self.audience.has_due() || self.rest.is_some() {
+            return false;
+        }
+        self.rest = self.rest_after_round(&common.options);
+        if self.rest.is_none() {
             self.seal(common, wake);
         }
-        over
+        self.rest.is_none()
     }
 
     fn has_sealed_after(&self, after: Tick) -> bool {

@@ -1,5 +1,7 @@
 //! Whatever happens in whatever order, a subscription sees exactly what it selected.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -21,6 +23,8 @@ enum Step {
     Drop(prop::sample::Index),
     /// More time than a round may take.
     Pause,
+    /// A millisecond.
+    Pass,
     /// The state was replaced.
     Reset,
 }
@@ -34,10 +38,11 @@ fn step() -> impl Strategy<Value = Step> {
     let event = (0..TOPICS.len(), what);
     prop_oneof![
         2 => (selection, format).prop_map(|(selection, format)| Step::Subscribe(selection, format)),
-        5 => prop::collection::vec(event, 1..6).prop_map(Step::Deliver),
+        5 => prop::collection::vec(event, 1..20).prop_map(Step::Deliver),
         12 => any::<prop::sample::Index>().prop_map(Step::Poll),
         1 => any::<prop::sample::Index>().prop_map(Step::Drop),
         1 => Just(Step::Pause),
+        2 => Just(Step::Pass),
         1 => prop::bool::weighted(0.2).prop_map(|reset| if reset { Step::Reset } else { Step::Pause }),
     ]
 }
@@ -72,7 +77,7 @@ async fn pause() {
 }
 
 async fn run(steps: Vec<Step>) {
-    let mut world = World::new();
+    let mut world = World::with(BrokerOptions::default());
     world.run_pacer();
     let mut readers: Vec<Reader> = Vec::new();
     for step in steps {
@@ -112,6 +117,7 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Poll(_) | Step::Drop(_) => {}
             Step::Pause => pause().await,
+            Step::Pass => tokio::time::sleep(Duration::from_millis(1)).await,
             Step::Reset => {
                 world.last += 10;
                 world.feed.reset(Position::new(world.last));

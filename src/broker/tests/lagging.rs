@@ -3,7 +3,7 @@
 use super::*;
 
 fn small() -> BrokerOptions {
-    BrokerOptions { batch_bytes_max: 2_000, ring_bytes_max: 10_000, ..BrokerOptions::default() }
+    BrokerOptions { batch_bytes_max: 2_000, ring_bytes_max: 10_000, ..without_rests() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +95,7 @@ fn a_subscriber_that_only_missed_a_round_catches_up_without_history() {
 #[tokio::test(start_paused = true)]
 async fn many_topics_with_a_stalled_subscriber_each_stay_within_the_budget() {
     let budget = 100_000;
-    let mut world = World::with(BrokerOptions { budget_bytes_max: budget, ..BrokerOptions::default() });
+    let mut world = World::with(BrokerOptions { budget_bytes_max: budget, ..without_rests() });
     world.run_pacer();
     let topics: Vec<_> = (0..100).map(|number| format!("t{number}")).collect();
     let mut stalled: Vec<_> = topics.iter().map(|topic| world.subscribe(topic)).collect();

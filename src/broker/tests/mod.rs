@@ -22,9 +22,14 @@ pub(super) struct World {
     last: u64,
 }
 
+/// For tests whose clock is the real one: a round takes as long as it takes.
+pub(super) fn without_rests() -> BrokerOptions {
+    BrokerOptions { rest_per_round: 0, ..BrokerOptions::default() }
+}
+
 impl World {
     fn new() -> Self {
-        Self::with(BrokerOptions::default())
+        Self::with(without_rests())
     }
 
     pub(super) fn with(options: BrokerOptions) -> Self {

@@ -108,6 +108,78 @@ async fn nobody_waits_longer_than_the_bound_for_what_came_while_all_were_away() 
     assert_eq!(seen(&subscription.next().await), ["1", "2"]);
 }
 
+/// A topic with two subscribers, at the end of a round: one has taken the first message at once, `came` more were published
+/// 2 ms later, and then the other one, which selects `several`, has taken the first.
+async fn after_a_round_of_2_ms(came: usize, several: &str) -> (World, Subscription, Subscription) {
+    let mut world = World::with(BrokerOptions { rest_per_round: 2, ..BrokerOptions::default() });
+    world.run_pacer();
+    let (mut quick, mut slow) = (world.subscribe("a"), world.subscribe(several));
+    assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
+    world.publish(&["a"]);
+    assert_eq!(drain(&mut quick), ["1"], "an idle topic seals at once");
+    tokio::time::advance(Duration::from_millis(2)).await;
+    world.publish(&vec!["a"; came]);
+    assert_eq!(drain(&mut slow)[0], "1");
+    (world, quick, slow)
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_round_in_which_many_came_more_are_waited_for() {
+    for several in ["a", "a b"] {
+        let (mut world, mut quick, mut slow) = after_a_round_of_2_ms(8, several).await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
+        world.publish(&["a"]);
+        assert_eq!(seen(&quick.next().await).len(), 9);
+        assert!((4..=5).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        assert_eq!(drain(&mut slow).len(), 9);
+        assert_eq!((world.broker.stats().batches, world.broker.stats().rounds_cut), (2, 0));
+        // The next one takes no time.
+        assert_eq!(drain(&mut quick), Vec::<String>::new());
+        world.publish(&["a"; 8]);
+        assert_eq!((drain(&mut quick).len(), drain(&mut slow).len()), (8, 8));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_round_in_which_few_came_none_is_waited_for() {
+    for several in ["a", "a b"] {
+        let (_world, mut quick, mut slow) = after_a_round_of_2_ms(7, several).await;
+        assert_eq!(drain(&mut quick).len(), 7);
+        assert_eq!(drain(&mut slow), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_round_is_followed_by_no_rest() {
+    let mut world = World::with(BrokerOptions::default());
+    world.run_pacer();
+    let (mut quick, mut slow) = (world.subscribe("a"), world.subscribe("a"));
+    assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
+    world.publish(&["a"]);
+    assert_eq!(drain(&mut quick), ["1"]);
+    tokio::time::advance(BrokerOptions::default().round_max / 2).await;
+    world.publish(&["a"; 8]);
+    assert_eq!(drain(&mut slow).len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_is_over_when_the_bound_of_the_round_has_passed() {
+    let mut world = World::with(BrokerOptions::default());
+    world.run_pacer();
+    let (mut quick, mut slow) = (world.subscribe("a"), world.subscribe("a"));
+    assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
+    world.publish(&["a"]);
+    assert_eq!(drain(&mut quick), ["1"]);
+    let begun = tokio::time::Instant::now();
+    world.publish(&["a"; 8]);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(drain(&mut slow), ["1"]);
+    assert_eq!(seen(&quick.next().await).len(), 8);
+    let round_max = BrokerOptions::default().round_max;
+    assert!((round_max..=round_max + Duration::from_millis(1)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_subscriber_that_leaves_does_not_hold_the_round() {
     for leaving in ["a", "a b", "a *"] {
@@ -130,7 +202,7 @@ fn a_subscriber_that_leaves_does_not_hold_the_round() {
 
 #[test]
 fn a_group_is_one_batch_unless_it_is_larger_than_one() {
-    let mut world = World::with(BrokerOptions { batch_bytes_max: 4_000, ..BrokerOptions::default() });
+    let mut world = World::with(BrokerOptions { batch_bytes_max: 4_000, ..without_rests() });
     let mut subscription = world.subscribe("a");
     drain(&mut subscription);
     world.publish(&["a"; 5]);
@@ -151,7 +223,7 @@ fn a_group_is_one_batch_unless_it_is_larger_than_one() {
 
 #[test]
 fn what_waits_for_a_round_is_bounded_without_a_clock() {
-    let mut world = World::with(BrokerOptions { ring_bytes_max: 10_000, ..BrokerOptions::default() });
+    let mut world = World::with(BrokerOptions { ring_bytes_max: 10_000, ..without_rests() });
     let mut waits = world.subscribe("a");
     let mut stalled = world.subscribe("a");
     drain(&mut waits);

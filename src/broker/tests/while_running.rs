@@ -41,7 +41,7 @@ async fn read(broker: Broker, selection: Selection, readings_max: usize) -> usiz
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_subscription_misses_or_repeats_a_message_however_it_races_with_delivery() {
-    let mut world = World::new();
+    let mut world = World::with(BrokerOptions::default());
     world.run_pacer();
     let readers: Vec<_> = ["t:0", "t:1", "t:0 t:1", "t:1 t:2 t:3", "t:*", "t:0 **"]
         .iter()
