@@ -22,6 +22,10 @@ pub(super) fn report(error: &anyhow::Error, misused: bool) -> String {
 /// What to do next, where the error itself can't know.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
     match error.downcast_ref::<ClientError>()? {
+        error if error.is_of_certificate() => Some(
+            "--ca-file says whom to believe besides the system's authorities. A certificate that signs itself must not be one of \
+             an authority: openssl req -x509 -addext basicConstraints=critical,CA:FALSE …",
+        ),
         ClientError::Unanswered { .. } | ClientError::Timeout(_) => Some(
             "Does a broker run there? --server, REPL_SERVER or a context (repl context add) say where to look; `repl dev` \
              starts one to try.",

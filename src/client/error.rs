@@ -35,7 +35,7 @@ pub enum ClientError {
         status: StatusCode,
         /// The problem's stable name.
         code: String,
-        /// What to do.
+        /// What is wrong, and what to do.
         detail: String,
         /// When to come back.
         retry_after: Duration,
@@ -67,11 +67,12 @@ impl ClientError {
     /// The same, in the words of the body.
     pub(super) fn described_by(self, body: &Value) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+        let what = || Some(format!("{}. {}", text("title")?, text("detail")?));
         match self {
             Self::Problem { status, code, detail, retry_after } => Self::Problem {
                 status,
                 code: text("code").unwrap_or(code),
-                detail: text("detail").unwrap_or(detail),
+                detail: what().unwrap_or(detail),
                 retry_after,
             },
             error => error,
@@ -92,7 +93,13 @@ impl ClientError {
         }
     }
 
-    /// Whether the server shows a certificate that has expired.
+    /// Whether the server shows a certificate that is not accepted.
+    #[must_use]
+    pub fn is_of_certificate(&self) -> bool {
+        matches!(self, Self::Unanswered { source, .. } if tls::is_of_certificate(source))
+    }
+
+    /// Whether that is because it has expired.
     #[must_use]
     pub fn is_of_expired_certificate(&self) -> bool {
         matches!(self, Self::Unanswered { source, .. } if tls::is_of_expired_certificate(source))

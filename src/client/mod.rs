@@ -39,6 +39,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request, unless another one was said.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a request may be repeated before somebody is told.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
 /// How to reach a cluster, and who asks.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -59,6 +62,7 @@ pub struct Client {
     http: reqwest::Client,
     token: Option<String>,
     patience: Option<Duration>,
+    tell: fn(&ClientError),
     /// The first is asked next.
     servers: Mutex<Vec<Server>>,
 }
@@ -83,14 +87,20 @@ impl Client {
         let http =
             reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tls_certs_merge(authorities).tls_info(true);
         let http = http.build().map_err(ClientError::Setup)?;
-        Ok(Self { http, token, patience, servers: Mutex::new(servers) })
+        Ok(Self { http, token, patience, tell: |_| (), servers: Mutex::new(servers) })
+    }
+
+    /// Tells, once for each request that is repeated for a second, why it is.
+    #[must_use]
+    pub fn telling(self, tell: fn(&ClientError)) -> Self {
+        Self { tell, ..self }
     }
 
     /// Asks, and asks again where that may help, within the time there is. `complete` adds to the request what it needs.
     /// Null if the answer has no body.
     ///
     /// # Errors
-    /// What the server asked last said, or that it said nothing.
+    /// What the server that answered last said, or that none said anything.
     pub async fn send(
         &self,
         method: Method,
@@ -99,18 +109,24 @@ impl Client {
         complete: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Value, ClientError> {
         let patience = self.patience.unwrap_or(PATIENCE);
-        let deadline = Instant::now() + patience;
+        let (begun, mut told) = (Instant::now(), false);
+        let deadline = begun + patience;
         let mut rounds = Rounds::default();
+        let mut last = ClientError::Timeout(patience);
         loop {
             let asked = async { read(self.server(), self.ask(method.clone(), route, &complete).await?).await };
-            let answer = timeout_at(deadline, in_time(asked)).await;
-            let error = match answer.unwrap_or(Err(ClientError::Timeout(patience))) {
-                Err(error) if error.may_pass(twice) => error,
-                answer => return answer,
+            last = match timeout_at(deadline, in_time(asked)).await {
+                Ok(Err(error)) if error.may_pass(twice) => error,
+                Ok(answer) => return answer,
+                Err(_) => return Err(last),
             };
-            let pause = rounds.pause(self.next_server()).max(error.retry_after());
+            let pause = rounds.pause(self.next_server()).max(last.retry_after());
             if Instant::now() + pause >= deadline {
-                return Err(error);
+                return Err(last);
+            }
+            if !told && begun.elapsed() >= TELL_AFTER {
+                told = true;
+                (self.tell)(&last);
             }
             sleep(pause).await;
         }

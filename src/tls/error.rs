@@ -97,17 +97,26 @@ pub enum TlsError {
     },
 }
 
-/// Whether there is no connection because the certificate of the other side has expired.
+/// Whether there is no connection because the certificate of the other side is not accepted.
+#[must_use]
+pub fn is_of_certificate(error: &(dyn Error + 'static)) -> bool {
+    certificate_error(error).is_some()
+}
+
+/// Whether that is because it has expired.
 #[must_use]
 pub fn is_of_expired_certificate(error: &(dyn Error + 'static)) -> bool {
-    let is_expired = matches!(
-        error.downcast_ref(),
-        Some(rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
-    );
+    matches!(certificate_error(error), Some(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
+}
+
+fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    if let Some(rustls::Error::InvalidCertificate(wrong)) = error.downcast_ref() {
+        return Some(wrong);
+    }
     let below = match error.downcast_ref::<io::Error>() {
         // It holds what is none of its sources.
         Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
         None => error.source(),
     };
-    is_expired || below.is_some_and(is_of_expired_certificate)
+    below.and_then(certificate_error)
 }

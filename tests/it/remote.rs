@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
 
 use crate::authority::Authority;
@@ -211,6 +212,52 @@ async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     assert_eq!(asks(&["sub", "b", "-n", "1", "--ca-file", &trusted], &token).await, Some(6), "of another topic");
     assert_eq!(asks(&publish, "").await, Some(6), "without a token");
     assert_eq!(asks(&["sub", "a"], &token).await, Some(4), "who shows this certificate could be anybody");
+    let said = complains(repl(cluster.nodes[node].url(), &["topic", "list", "--patience", "1s"])).await;
+    assert!(said.contains("--ca-file says whom to believe"), "{said}");
+}
+
+/// Runs a command to its end. Answers what it said on standard error.
+async fn complains(mut command: Command) -> String {
+    let output = spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_why() {
+    let mut command = repl("http://127.0.0.1:1", &["topic", "list", "--patience", "1h"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let first = spawn_blocking(move || said.next()).await.expect("no panic").expect("a line").expect("UTF-8");
+    child.kill().expect("it runs");
+    child.wait().expect("it has ended");
+    assert!(first.starts_with("repl: still trying: no answer from http://127.0.0.1:1"), "{first}");
+    assert!(first.contains("Connection refused"), "{first}");
+}
+
+#[tokio::test]
+async fn what_a_server_said_is_not_forgotten_when_the_time_is_up() {
+    let problem =
+        json!({"title": "The cluster has no leader", "detail": "Ask again.", "code": "no-leader"}).to_string();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{problem}",
+        problem.len()
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    // It answers once, and never again.
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let read = socket.read(&mut [0; 4096]).await.expect("a request");
+        assert_ne!(read, 0);
+        socket.write_all(answer.as_bytes()).await.expect("it is read");
+        drop(socket);
+        let mut held = Vec::new();
+        while let Ok(accepted) = listener.accept().await {
+            held.push(accepted);
+        }
+    });
+    let said = complains(repl(&address, &["topic", "list", "--patience", "5s"])).await;
+    assert!(said.ends_with("error: The cluster has no leader. Ask again. (no-leader)\n"), "{said}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What commands print as it happens: lines for whoever reads standard output, and asides for people.
 
+use std::error::Error;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::client::ClientError;
@@ -29,6 +30,17 @@ pub(super) fn tell(command: &str, text: &str) {
     let _ = writeln!(io::stderr(), "repl {command}: {text}");
 }
 
+/// Tells people what they wait for.
+pub(super) fn still_trying(error: &ClientError) {
+    let _ = writeln!(io::stderr(), "repl: still trying: {}", chain(error));
+}
+
+/// An error, and its causes.
+fn chain(error: &ClientError) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Tells once that there is no connection, and once that there is one again.
 #[derive(Debug)]
 pub(super) struct Contact {
@@ -43,7 +55,7 @@ impl Contact {
 
     pub(super) fn lost(&mut self, error: Option<ClientError>) {
         if !self.is_lost {
-            let why = error.map(|error| format!(": {:#}", anyhow::Error::from(error))).unwrap_or_default();
+            let why = error.map(|error| format!(": {}", chain(&error))).unwrap_or_default();
             tell(self.command, &format!("away{why}; going on where it was as soon as a server can be reached"));
         }
         self.is_lost = true;

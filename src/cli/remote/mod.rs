@@ -116,7 +116,7 @@ pub(super) fn run(
     if name == "check" {
         return Ok(check::run(matches, options));
     }
-    let client = Client::new(options?)?;
+    let client = Client::new(options?)?.telling(lines::still_trying);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match name {
