@@ -108,15 +108,23 @@ async fn nobody_waits_longer_than_the_bound_for_what_came_while_all_were_away() 
     assert_eq!(seen(&subscription.next().await), ["1", "2"]);
 }
 
-/// A topic with two subscribers, at the end of a round: one has taken the first message at once, `came` more were published
-/// 2 ms later, and then the other one, which selects `several`, has taken the first.
-async fn after_a_round_of_2_ms(came: usize, several: &str) -> (World, Subscription, Subscription) {
-    let mut world = World::with(BrokerOptions { rest_per_round: 2, ..BrokerOptions::default() });
+/// A topic with two subscribers in the midst of a round: one has taken the first message, and the other one, which selects
+/// `several`, has not.
+fn in_a_round(options: BrokerOptions, several: &str) -> (World, Subscription, Subscription) {
+    let mut world = World::with(options);
     world.run_pacer();
     let (mut quick, mut slow) = (world.subscribe("a"), world.subscribe(several));
     assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
     world.publish(&["a"]);
     assert_eq!(drain(&mut quick), ["1"], "an idle topic seals at once");
+    (world, quick, slow)
+}
+
+/// The same at the end of a round: one has taken the first message at once, `came` more were published
+/// 2 ms later, and then the other one, which selects `several`, has taken the first.
+async fn after_a_round_of_2_ms(came: usize, several: &str) -> (World, Subscription, Subscription) {
+    let options = BrokerOptions { rest_per_round: 2, ..BrokerOptions::default() };
+    let (mut world, quick, mut slow) = in_a_round(options, several);
     tokio::time::advance(Duration::from_millis(2)).await;
     world.publish(&vec!["a"; came]);
     assert_eq!(drain(&mut slow)[0], "1");
@@ -152,12 +160,7 @@ async fn after_a_round_in_which_few_came_none_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_round_is_followed_by_no_rest() {
-    let mut world = World::with(BrokerOptions::default());
-    world.run_pacer();
-    let (mut quick, mut slow) = (world.subscribe("a"), world.subscribe("a"));
-    assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
-    world.publish(&["a"]);
-    assert_eq!(drain(&mut quick), ["1"]);
+    let (mut world, _quick, mut slow) = in_a_round(BrokerOptions::default(), "a");
     tokio::time::advance(BrokerOptions::default().round_max / 2).await;
     world.publish(&["a"; 8]);
     assert_eq!(drain(&mut slow).len(), 9);
@@ -165,12 +168,7 @@ async fn a_long_round_is_followed_by_no_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rest_is_over_when_the_bound_of_the_round_has_passed() {
-    let mut world = World::with(BrokerOptions::default());
-    world.run_pacer();
-    let (mut quick, mut slow) = (world.subscribe("a"), world.subscribe("a"));
-    assert_eq!((drain(&mut quick), drain(&mut slow)), (Vec::new(), Vec::new()));
-    world.publish(&["a"]);
-    assert_eq!(drain(&mut quick), ["1"]);
+    let (mut world, mut quick, mut slow) = in_a_round(BrokerOptions::default(), "a");
     let begun = tokio::time::Instant::now();
     world.publish(&["a"; 8]);
     tokio::time::sleep(Duration::from_millis(2)).await;

@@ -343,6 +343,15 @@ async fn a_client_that_has_nothing_more_to_send_is_answered_and_its_connection_c
     server.stop().await;
 }
 
+/// 24 MB to the topic `t`, more than the kernel keeps for a connection on both sides, and "the end".
+async fn publish_too_much(server: &Server) {
+    let batch = format!("{{\"value\":\"{}\"}}\n", "x".repeat(60_000)).repeat(4);
+    for _ in 0..100 {
+        server.api.post_lines("/topics/t", batch.clone()).await;
+    }
+    server.api.post("/topics/t", r#"{"value":"the end"}"#).await;
+}
+
 #[tokio::test]
 async fn a_client_that_takes_no_data_is_closed_and_others_are_not() {
     let server = Server::with(Limits { write_stall_timeout: SHORT * 3, ..Limits::default() }).await;
@@ -353,15 +362,7 @@ async fn a_client_that_takes_no_data_is_closed_and_others_are_not() {
         client.until("event: repl.ready").await;
     }
     let [stalled, mut reading] = clients;
-    // 24 MB: more than the kernel keeps for a connection on both sides.
-    let publish = async {
-        let batch = format!("{{\"value\":\"{}\"}}\n", "x".repeat(60_000)).repeat(4);
-        for _ in 0..100 {
-            server.api.post_lines("/topics/t", batch.clone()).await;
-        }
-        server.api.post("/topics/t", r#"{"value":"the end"}"#).await;
-    };
-    tokio::join!(publish, reading.until("the end"));
+    tokio::join!(publish_too_much(&server), reading.until("the end"));
     server.reaches(r#"repl_http_connections_closed_total{reason="stalled"} 1"#).await;
     drop(stalled);
     server.stop().await;
@@ -390,15 +391,7 @@ async fn a_client_that_takes_nothing_is_listed_as_slow_until_it_does() {
         };
         timeout(SOON, listed).await.unwrap_or_else(|_| panic!("never just {addresses:?}"))
     };
-    // 24 MB: more than the kernel keeps for a connection on both sides.
-    let publish = async {
-        let batch = format!("{{\"value\":\"{}\"}}\n", "x".repeat(60_000)).repeat(4);
-        for _ in 0..100 {
-            server.api.post_lines("/topics/t", batch.clone()).await;
-        }
-        server.api.post("/topics/t", r#"{"value":"the end"}"#).await;
-    };
-    tokio::join!(publish, reading.until("the end"));
+    tokio::join!(publish_too_much(&server), reading.until("the end"));
     let address = stalled.0.local_addr().expect("an address").to_string();
     let slow = lists(&[address]).await;
     assert!(slow[0]["blockedMs"].as_u64() >= Some(1_000) && slow[0]["behind"].as_u64() > Some(0), "{slow:?}");
