@@ -29,7 +29,9 @@ impl Damage {
 
     pub(crate) fn strike(self, file: &Path) {
         let mut bytes = fs::read(file).expect("a file");
-        let (middle, last) = (bytes.len() / 2, bytes.len() - 1);
+        // The room that a file has for more is not part of what it says.
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(bytes.len() - 1);
+        let middle = last / 2;
         match self {
             Self::BitAtStart => bytes[0] ^= 1,
             Self::BitInMiddle => bytes[middle] ^= 1,

@@ -18,6 +18,7 @@
 //!
 //! - What is told as done is on disk, and so is everything queued before it. Votes and entries never change places.
 //! - Entries are consecutive. There is no hole, in memory or on disk.
+//! - Behind the end of the newest segment there may be zeros, as [room](Writer) for what comes next, and nothing else.
 //! - A segment is complete on disk before the next one begins, and is deleted, oldest first, only after the purge mark
 //!   that covers it is on disk.
 //! - After an error of a write or an fsync nothing more is written; all who wait and all who come later are told. Only a
@@ -119,6 +120,7 @@ impl Log {
             segment,
             end,
             confirmed: end,
+            room: end,
             mark,
             buffer: Vec::new(),
             waiting: VecDeque::new(),

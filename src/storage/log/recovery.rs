@@ -200,17 +200,20 @@ impl Recovered {
     }
 }
 
-/// Cuts off a torn write, and makes durable what will be reported as found. The last write may never have reached the
+/// Cuts off a torn write, and room that a crash has left, and makes durable what will be reported as found. The last write may never have reached the
 /// disk, even though it can be read: after a kill it may still wait in the page cache, and after a failed fsync the
 /// kernel may hold its pages for clean. So it is written once more before it is synced.
 fn secure(segment: &Segment, bytes: &[u8], scan: &Scan, options: &LogOptions) -> Result<(), LogError> {
-    let torn_bytes = bytes.len() - scan.end;
-    if torn_bytes > 0 {
-        warn!(
-            "cut off {torn_bytes} bytes of a write that was never acknowledged, at byte {} of {}",
-            scan.end,
-            segment.path.display()
-        );
+    let behind = bytes.get(scan.end..).unwrap_or_default();
+    if !behind.is_empty() {
+        if let Some(last) = behind.iter().rposition(|byte| *byte != 0) {
+            warn!(
+                "cut off {} bytes of a write that was never acknowledged, at byte {} of {}",
+                last + 1,
+                scan.end,
+                segment.path.display()
+            );
+        }
         segment.file.set_len(scan.end as u64).map_err(LogError::io("cut", &segment.path))?;
     }
     let unconfirmed = bytes.get(scan.confirmed..scan.end).unwrap_or_default();

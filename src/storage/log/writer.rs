@@ -21,10 +21,12 @@ pub(super) struct Writer {
     pub(super) dir: PathBuf,
     pub(super) options: LogOptions,
     pub(super) segment: Arc<Segment>,
-    /// The length of the segment.
+    /// Where the records of the segment end.
     pub(super) end: u64,
     /// How much of it is on disk.
     pub(super) confirmed: u64,
+    /// The length of its file: what lies behind the end is room, and zeros.
+    pub(super) room: u64,
     /// Says so to whoever opens the log next.
     pub(super) mark: EndMark,
     /// Kept between writes.
@@ -32,6 +34,12 @@ pub(super) struct Writer {
     /// Those who wait for the write under way.
     pub(super) waiting: VecDeque<Done>,
 }
+
+/// What room is made of. What is synced with it waits for it, so it is no more than disks write in a millisecond.
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+
+/// A larger write is not worth room for the next one: that would be written twice, too.
+const ROOM_FOR_BYTES_MAX: usize = ZEROS.len() / 4;
 
 impl Writer {
     /// Of one write, unless a single record is longer. Disks reach their throughput below it (measured: 256 KiB), and
@@ -52,6 +60,9 @@ impl Writer {
             if let Err(error) = outcome {
                 return self.fail(error.into());
             }
+        }
+        if let Err(error) = self.give_room_back() {
+            self.fail(error.into());
         }
     }
 
@@ -87,9 +98,46 @@ impl Writer {
         }
         self.segment.file.write_all_at(&self.buffer, self.end).map_err(LogError::io("write", &self.segment.path))?;
         self.end += self.buffer.len() as u64;
+        self.make_room()?;
         self.buffer.shrink_to(Self::BATCH_BYTES_MAX);
         let fsync = if self.waiting.is_empty() { None } else { self.sync()? };
         self.shared.note(&Written { records, locations: &locations, fsync });
+        Ok(())
+    }
+
+    /// Sees to it that the next writes go where the file has been written to already. They leave its length and its blocks as
+    /// they are, so that a sync has nothing but the records to write (measured on ext4: 130 µs for one of 6 kB instead of
+    /// 250, with three fifths of the CPU time). Zeros are no record: opening the log takes them for its end.
+    fn make_room(&mut self) -> Result<(), LogError> {
+        if self.end <= self.room {
+            return Ok(());
+        }
+        self.room = self.end;
+        let wanted = self.options.segment_bytes.saturating_sub(self.end);
+        let zeros = ZEROS.get(..usize::try_from(wanted).unwrap_or(usize::MAX)).unwrap_or(&ZEROS);
+        if zeros.is_empty() || self.buffer.len() > ROOM_FOR_BYTES_MAX {
+            return Ok(());
+        }
+        self.room += zeros.len() as u64;
+        match self.segment.file.write_all_at(zeros, self.end) {
+            Ok(()) => Ok(()),
+            // It goes without: whatever is wrong, the next write will tell.
+            Err(_) => self.cut(),
+        }
+    }
+
+    /// The segment ends with its last record, durably.
+    fn give_room_back(&mut self) -> Result<(), LogError> {
+        if self.room > self.end {
+            self.cut()?;
+            self.segment.file.sync_all().map_err(LogError::io("sync", &self.segment.path))?;
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<(), LogError> {
+        self.segment.file.set_len(self.end).map_err(LogError::io("cut", &self.segment.path))?;
+        self.room = self.end;
         Ok(())
     }
 
@@ -114,12 +162,14 @@ impl Writer {
         if let Some(took) = self.sync()? {
             self.shared.note(&Written { records: &[], locations: &[], fsync: Some(took) });
         }
+        self.give_room_back()?;
         let state = self.shared.written_state();
         let (segment, body) = Segment::create(&self.dir, self.segment.number + 1, self.end, &state)?;
         self.mark.note_durably(Place { segment: segment.number, bytes: body })?;
         self.segment = Arc::new(segment);
         self.end = body;
         self.confirmed = body;
+        self.room = body;
         self.shared.add_segment(Arc::clone(&self.segment), body);
         Ok(())
     }

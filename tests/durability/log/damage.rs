@@ -38,6 +38,14 @@ fn newest(dir: &Path) -> PathBuf {
     segments(dir).pop().expect("a log has a segment")
 }
 
+/// Where the newest segment ends, by the mark of it. Behind that there is room.
+fn marked_end(dir: &Path) -> usize {
+    let mark = fs::read_to_string(dir.join("end")).expect("a mark");
+    let newest = mark.lines().max().expect("it has two lines");
+    let bytes = newest.split(' ').nth(1).expect("a number of bytes");
+    usize::from_str_radix(bytes, 16).expect("hexadecimal")
+}
+
 impl Recorded {
     fn new(seed: u64) -> Self {
         let dir = directory_in_memory();
@@ -56,8 +64,7 @@ impl Recorded {
                 fs::copy(live.join("end"), recorded.dir.path().join("end")).expect("copied");
                 recorded.acknowledged = vec![(0, acknowledged)];
             }
-            let length = fs::read(&segment).expect("a segment").len();
-            recorded.acknowledged.push((length, recorded.states.len() - 1));
+            recorded.acknowledged.push((marked_end(&live), recorded.states.len() - 1));
         }
         drop(log);
         recorded
@@ -115,15 +122,18 @@ fn every_prefix_of_the_newest_segment_holds_what_was_acknowledged_when_it_was_th
         let whole = fs::read(&path).expect("a segment");
         for length in 0..=whole.len() {
             let (end, state) = recorded.acknowledged_at(length);
-            match recorded.open_with(&path, &whole[..length]) {
-                Ok(found) => {
-                    assert!(
-                        recorded.states[state..].contains(&found),
-                        "seed {seed}, {length} bytes: not what was written"
-                    );
+            for room in [0, 100] {
+                let content = [&whole[..length], &vec![0; room]].concat();
+                match recorded.open_with(&path, &content) {
+                    Ok(found) => {
+                        assert!(
+                            recorded.states[state..].contains(&found),
+                            "seed {seed}, {length} bytes and room for {room}: not what was written"
+                        );
+                    }
+                    // A segment is never seen without its beginning, so that a part of it is damage.
+                    Err(error) => assert_eq!(end, 0, "seed {seed}, {length} bytes and room for {room}: {error}"),
                 }
-                // A segment is never seen without its beginning, so that a part of it is damage.
-                Err(error) => assert_eq!(end, 0, "seed {seed}, {length} bytes: {error}"),
             }
         }
     }
