@@ -73,7 +73,13 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
 pub(super) fn is_misuse(error: &anyhow::Error) -> bool {
     let of_server = matches!(
         error.downcast_ref(),
-        Some(ServerError::Tls { .. } | ServerError::Keys(_) | ServerError::Secret(_) | ServerError::Origin(_))
+        Some(
+            ServerError::Tls { .. }
+                | ServerError::Keys(_)
+                | ServerError::Secret(_)
+                | ServerError::Origin(_)
+                | ServerError::OtherCluster(_)
+        )
     );
     of_server || error.is::<ConfigError>()
 }

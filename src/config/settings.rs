@@ -73,7 +73,7 @@ settings! {
         bootstrap_expect: Option<u64> = Unset("off"), from "2", to "5";
         /// Join the cluster that the node at this peer address belongs to (port 7376 unless given). Of a name with several
         /// addresses all are asked; `srv:_NAME._tcp.DOMAIN` stands for the hosts and ports that DNS names there. No effect once
-        /// the data directory belongs to one.
+        /// the data directory belongs to that cluster; if it belongs to another one, the node does not start.
         join: Vec<JoinTarget> = Unset("a stand-alone node");
         /// Join to read along: a copy near its readers, without a vote until `repl cluster promote` gives it one.
         learner: bool = Unset("off");

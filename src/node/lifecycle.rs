@@ -61,6 +61,21 @@ pub enum NodeError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// The node belongs to one cluster, and was told to join another one.
+    #[error(
+        "{} belongs to cluster {own}, but --join leads to cluster {other} ({seed}): to join that one, choose another \
+         --data-dir; to start the node as what it is, leave out --join", dir.display()
+    )]
+    OtherCluster {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its cluster.
+        own: Uuid,
+        /// The cluster of the node that was to be asked,
+        other: Uuid,
+        /// which is here.
+        seed: String,
+    },
     /// The state.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -123,11 +138,19 @@ impl Node {
         let dir = DataDir::open(&settings.data_dir)?;
         let log_options = log_options(&settings.checkpoint);
         let endpoint = settings.stranger(tasks.clone(), stop.clone());
+        let strangers = Peers::new(endpoint.clone());
         let identity = match dir.identity()? {
             Some(identity) if is_empty(&dir.log_dir()) => {
                 return Err(NodeError::LogMissing { dir: settings.data_dir, node: identity.node });
             }
-            Some(identity) => identity,
+            Some(identity) => {
+                let own = identity.cluster;
+                let looked = stop.run_until_cancelled(meeting.other_cluster(&settings.join, &strangers, own));
+                if let Some((seed, other)) = looked.await.ok_or(NodeError::Stopped)? {
+                    return Err(NodeError::OtherCluster { dir: settings.data_dir, own, other, seed });
+                }
+                identity
+            }
             None => {
                 // Before the identity: one without a log means that the log was lost.
                 let log = Log::open(&dir.log_dir(), log_options.clone())?;
@@ -139,7 +162,6 @@ impl Node {
                     Identity { cluster: Uuid::new_v4(), node: FOUNDER }
                 } else {
                     meeting.open();
-                    let strangers = Peers::new(endpoint.clone());
                     let found = come_in(&settings, &meeting, &strangers, dir.plan_file());
                     stop.run_until_cancelled(found).await.ok_or(NodeError::Stopped)??
                 };

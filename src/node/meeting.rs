@@ -20,7 +20,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::{info, warn};
@@ -121,7 +123,7 @@ impl Meeting {
                 Err(error) => warn!(error = &error as &dyn std::error::Error, "can't promise to found a cluster"),
             }
         }
-        self.candidate(&table).map(Met::Candidate)
+        self.inner.expected.map(|_| Met::Candidate(self.candidate(&table)))
     }
 
     /// Looks for others until a cluster comes of it: answers the plan in which this node has a seat. `None`: there is a
@@ -163,6 +165,23 @@ impl Meeting {
             self.table().collecting = None;
             sleep(KNOCK_EVERY).await;
         }
+    }
+
+    /// The cluster that the seeds lead to, if it is not `own`, and who says so. Silence says nothing: where all nodes start
+    /// at once, nobody answers yet. Nor do those that contradict each other: one of `own` is enough.
+    pub(super) async fn other_cluster(&self, seeds: &[Seed], peers: &Peers, own: Uuid) -> Option<(String, Uuid)> {
+        let addresses = find(seeds).await.into_iter().filter(|address| *address != self.inner.member.peer);
+        let ask = async |address: String| (self.ask(peers, &address, None).await, address);
+        let mut answers: FuturesUnordered<_> = addresses.map(ask).collect();
+        let mut other = None;
+        while let Some((answer, address)) = answers.next().await {
+            match answer {
+                Some(Met::Member { cluster }) if cluster == *own.as_bytes() => return None,
+                Some(Met::Member { cluster }) => other = Some((address, Uuid::from_bytes(cluster))),
+                Some(Met::Candidate(_)) | None => {}
+            }
+        }
+        other
     }
 
     /// Asks everybody who is there.
@@ -275,22 +294,21 @@ impl Meeting {
             && offer.voters.iter().all(|voter| own(voter) || table.seen.contains(&voter.peer))
     }
 
-    /// What this node says of itself.
-    fn candidate(&self, table: &Table) -> Option<Candidate> {
+    /// What this node says of itself. Who founds nothing expects nobody.
+    fn candidate(&self, table: &Table) -> Candidate {
         let Inner { member, instance, expected, .. } = &*self.inner;
         let promise = table.promise.as_ref().map(|(plan, _)| plan);
-        Some(Candidate {
+        Candidate {
             member: member.clone(),
             instance: *instance,
-            expected: u64::try_from((*expected)?).ok()?,
+            expected: expected.map_or(0, |expected| expected as u64),
             plan: promise.or(table.collecting.as_ref()).cloned(),
-        })
+        }
     }
 
     /// `None` if nobody answers who is to be reckoned with.
     async fn ask(&self, peers: &Peers, address: &str, offer: Option<&Plan>) -> Option<Met> {
-        let candidate = self.candidate(&self.table())?;
-        let meet = Meet { candidate, offer: offer.cloned() };
+        let meet = Meet { candidate: self.candidate(&self.table()), offer: offer.cloned() };
         ask(peers, address, Lane::Join, kind::MEET, &meet, MEET_TIMEOUT).await.ok()
     }
 

@@ -95,6 +95,9 @@ pub enum ServerError {
     /// The data directory can't be used.
     #[error("can't use the data directory (--data-dir)")]
     DataDir(#[from] DataDirError),
+    /// The data directory belongs to another cluster than the one that is to be joined.
+    #[error(transparent)]
+    OtherCluster(NodeError),
     /// The node did not start.
     #[error(transparent)]
     Node(NodeError),
@@ -117,6 +120,7 @@ impl From<NodeError> for ServerError {
         match error {
             NodeError::DataDir(error) => Self::DataDir(error),
             NodeError::Start(StartError::Expelled(reason)) => Self::Expelled(reason),
+            error @ NodeError::OtherCluster { .. } => Self::OtherCluster(error),
             error => Self::Node(error),
         }
     }

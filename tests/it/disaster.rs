@@ -174,6 +174,7 @@ async fn one_node_of_a_lost_majority_goes_on_alone_and_grows_again() {
 
     // What is left of the old cluster is not let in, and has no majority.
     let other = (survivor + 1) % 3;
+    cluster.nodes[other].set_arguments(&["--publish-timeout", "500ms"]);
     cluster.nodes[other].spawn();
     cluster.nodes[other].says("the caller to another one").await;
     let request = client.publication(cluster.url(other), "orders", &json!("nobody takes it"));
@@ -181,9 +182,11 @@ async fn one_node_of_a_lost_majority_goes_on_alone_and_grows_again() {
     let answer = client.send(request).await;
     assert!(matches!(answer.status, 503 | 504), "{answer:?}");
     cluster.nodes[other].kill();
-    cluster.nodes[other].wipe();
     let peer = cluster.nodes[survivor].started().peer.clone();
     cluster.nodes[other].set_arguments(&["--join", &peer]);
+    let (code, text) = cluster.nodes[other].fails().await;
+    assert!(code == Some(2) && text.contains(&format!("belongs to cluster {old}")), "{text}");
+    cluster.nodes[other].wipe();
     cluster.nodes[other].start().await;
     client.sees(&url, "two voters", |view| view.voters() == 2).await;
     let kept = client.messages(&url, "orders").await.expect("the topic is there");

@@ -1,7 +1,9 @@
 //! How nodes find together: founding, joining, coming back, and what strangers are told.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -168,6 +170,34 @@ async fn a_node_that_asks_at_the_wrong_place_goes_on_asking_and_says_why_once() 
     let says_why = |line: &&str| line.contains("still trying") && line.contains("is this the peer address of a node?");
     assert!(warnings.len() == 1 && warnings.iter().all(says_why), "{warnings:?}");
     assert_eq!(cluster.nodes[lost].stop().await, Some(1));
+}
+
+#[tokio::test]
+async fn a_node_of_one_cluster_does_not_start_where_it_is_told_to_join_another() {
+    let mut clusters = [Cluster::of(1).await, Cluster::of(1).await];
+    let [(own, _), (other, peer)] = clusters.each_ref().map(|cluster| {
+        let started = cluster.nodes[0].started();
+        (started.cluster.clone(), started.peer.clone())
+    });
+    let node = &mut clusters[0].nodes[0];
+    assert_eq!(node.stop().await, Some(0));
+    let data_dir = node.data_dir();
+    let stored = || {
+        let log = fs::read_dir(data_dir.join("log")).expect("a log").map(|segment| segment.expect("a segment").path());
+        let files: BTreeSet<PathBuf> = log.chain([data_dir.join("node.json")]).collect();
+        files.into_iter().map(|file| (fs::read(&file).expect("readable"), file)).collect::<Vec<_>>()
+    };
+    let before = stored();
+
+    node.set_arguments(&["--join", &peer]);
+    let (code, text) = node.fails().await;
+    let named = [&own, &other, &peer].iter().all(|name| text.contains(name.as_str()));
+    assert!(code == Some(2) && named && text.contains("choose another --data-dir"), "{text}");
+    assert_eq!(stored(), before);
+
+    // As after all nodes have stopped: nobody answers there.
+    clusters[1].nodes[0].kill();
+    assert_eq!(clusters[0].nodes[0].start().await.cluster, own);
 }
 
 #[tokio::test]
