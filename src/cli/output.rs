@@ -33,6 +33,11 @@ pub(super) fn argument() -> Arg {
         .value_parser(PossibleValuesParser::new(["text", "json"]))
 }
 
+/// A number of things. What they are called has an s if they are many.
+pub(super) fn counted(number: impl Copy + Display + From<u8> + PartialEq, name: &str) -> String {
+    format!("{number} {name}{}", if number == 1.into() { "" } else { "s" })
+}
+
 /// Whether a document was asked for.
 pub(super) fn is_json(matches: &ArgMatches) -> bool {
     matches.get_one::<String>("output").is_some_and(|output| output == "json")

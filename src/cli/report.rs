@@ -1,6 +1,7 @@
-//! What is printed when it did not work.
+//! What is told on standard error: why it did not work, and what people should know besides.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use crate::client::ClientError;
 
@@ -17,6 +18,11 @@ pub(super) fn report(error: &anyhow::Error, misused: bool) -> String {
         text.push_str("\nFor the settings and how they are written, see 'repl --help'.\n");
     }
     text
+}
+
+/// Tells people something besides.
+pub(super) fn tell(command: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "repl {command}: {text}");
 }
 
 /// What to do next, where the error itself can't know.

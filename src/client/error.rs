@@ -37,6 +37,8 @@ pub enum ClientError {
         code: String,
         /// What is wrong, and what to do.
         detail: String,
+        /// In which line of the body, from 1 on.
+        line: Option<usize>,
         /// When to come back.
         retry_after: Duration,
     },
@@ -60,6 +62,7 @@ impl ClientError {
             status,
             code: status.as_str().to_owned(),
             detail: "The server refuses, and does not say why.".to_owned(),
+            line: None,
             retry_after: Duration::from_secs(seconds.unwrap_or(0)),
         })
     }
@@ -67,12 +70,16 @@ impl ClientError {
     /// The same, in the words of the body.
     pub(super) fn described_by(self, body: &Value) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-        let what = || Some(format!("{}. {}", text("title")?, text("detail")?));
+        let line = body.get("line").and_then(Value::as_u64).and_then(|line| usize::try_from(line).ok());
+        // Who knows where the line came from says so.
+        let place = line.map(|line| format!("Line {line}: ")).unwrap_or_default();
+        let what = || Some(format!("{}. {}", text("title")?, text("detail")?.trim_start_matches(&place)));
         match self {
-            Self::Problem { status, code, detail, retry_after } => Self::Problem {
+            Self::Problem { status, code, detail, line: none, retry_after } => Self::Problem {
                 status,
                 code: text("code").unwrap_or(code),
                 detail: what().unwrap_or(detail),
+                line: line.or(none),
                 retry_after,
             },
             error => error,
@@ -91,6 +98,12 @@ impl ClientError {
             },
             Self::Setup(_) | Self::Ended(_) | Self::Garbled(_) => false,
         }
+    }
+
+    /// Which line of the body the server can't use, from 1 on.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        if let Self::Problem { line, .. } = self { *line } else { None }
     }
 
     /// Whether the server shows a certificate that is not accepted.

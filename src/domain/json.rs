@@ -93,6 +93,14 @@ impl fmt::Debug for JsonText {
     }
 }
 
+/// What a parser says, and where. Of a line that is a part of something else, it is not "line 1".
+#[must_use]
+pub fn json_error(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let place = if line > 1 { format!(" (line {line}, column {column})") } else { format!(" (column {column})") };
+    error.to_string().replace(&format!(" at line {line} column {column}"), &place)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -20,7 +20,7 @@ mod user_id;
 pub use bearer::{Bearer, Revoked, TicketId};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use ids::{LogIndex, NodeId, Position, Seq};
-pub use json::{JsonError, JsonText};
+pub use json::{JsonError, JsonText, json_error};
 pub use message::{
     EventType, EventTypeError, Fingerprint, Headers, HeadersError, IdempotencyKey, IdempotencyKeyError, Message,
     NewMessage,

@@ -15,7 +15,7 @@ use super::topics::RetentionBody;
 use crate::auth::TokenError;
 use crate::domain::{
     CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, PatternError, TopicNameError,
-    UserIdError,
+    UserIdError, json_error,
 };
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, VOTERS_MAX, WriteError};
 use crate::state::Refusal;
@@ -363,11 +363,7 @@ impl From<JsonError> for Problem {
 impl From<serde_json::Error> for Problem {
     fn from(error: serde_json::Error) -> Self {
         let code = if error.is_data() { Code::InvalidBody } else { Code::MalformedJson };
-        let (line, column) = (error.line(), error.column());
-        let place = if line > 1 { format!(" (line {line}, column {column})") } else { format!(" (column {column})") };
-        // A line of a batch has a number of its own, so "line 1" would mislead.
-        let message = error.to_string().replace(&format!(" at line {line} column {column}"), &place);
-        Self::new(code, sentence(&message))
+        Self::new(code, sentence(&json_error(&error)))
     }
 }
 

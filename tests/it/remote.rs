@@ -14,6 +14,7 @@ use crate::authority::Authority;
 use crate::cli::Running;
 use crate::cluster::{Cluster, Subscriber, until, within};
 use crate::golden;
+use crate::terminal::Terminal;
 
 fn repl(servers: &str, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repl"));
@@ -116,7 +117,7 @@ async fn what_one_command_publishes_another_one_reads() {
     let expected = "1 a  {} {\"n\":1.00000000000000000001}\n2 a line {\"by\":\"me\"} \"some text\"\n3 a  {} true\n\
                     4 a  {} []\n5 a  {} 5\n";
     assert_eq!(does(&[&all[..], &[format]].concat()).await, (Some(0), expected.to_owned()));
-    assert_eq!(does(&["sub", "--match", "*", "--tail", "2", "-n", "2", "--format", "{value}"]).await.1, "[]\n5\n");
+    assert_eq!(does(&["sub", "--match", "*", "--tail", "2", "-n", "2", "--format", "{value}\\n"]).await.1, "[]\n5\n");
     let (code, nothing) = does(&["sub", "b", "-n", "1", "--timeout", "100ms"]).await;
     assert_eq!((code, nothing.as_str()), (Some(7), ""), "what was waited for has not come");
     assert_eq!(does(&["sub", "b", "--timeout", "100ms"]).await.0, Some(0));
@@ -214,6 +215,41 @@ async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     assert_eq!(asks(&["sub", "a"], &token).await, Some(4), "who shows this certificate could be anybody");
     let said = complains(repl(cluster.nodes[node].url(), &["topic", "list", "--patience", "1s"])).await;
     assert!(said.contains("--ca-file says whom to believe"), "{said}");
+}
+
+#[tokio::test]
+async fn a_line_that_can_not_be_published_is_named_as_it_stands_in_the_input() {
+    let cluster = Cluster::with(1, &["--auto-create"]).await;
+    let file = cluster.path("lines");
+    let path = file.to_str().expect("UTF-8");
+    let publishes = async |lines: &str| {
+        fs::write(&file, lines).expect("written");
+        complains(repl(cluster.url(0), &["pub", "a", "--jsonl", "--file", path])).await
+    };
+    for (lines, expected) in [
+        ("{\"value\": 1}\n\n{\"value\": 2, \"foo\": 3}\n", ["line 3 can't", "Unknown field `foo`", "(column 18)"]),
+        ("\n{\"value\": 2, foo: 3}\n", ["line 2 can't", "no JSON: key must be a string", "(column 14)"]),
+        ("[]\n", ["line 1 can't", "no object of JSON", "(column 0)"]),
+    ] {
+        let said = publishes(lines).await;
+        assert!(expected.iter().all(|part| said.contains(part)), "{expected:?} in {said}");
+    }
+    let numbers = "{\"value\": 1.00000000000000000001}\n{\"key\": \"once\", \"value\": 2.50 }\n";
+    assert_eq!((publishes(numbers).await, publishes(numbers).await), (String::new(), String::new()));
+    let words = ["sub", "a", "--from", "earliest", "--exit-at-ready", "--format", "{value}"];
+    let (_, values) = run(repl(cluster.url(0), &words)).await;
+    assert!(values.ends_with("1.00000000000000000001\n2.50\n1.00000000000000000001\n"), "{values}");
+}
+
+#[tokio::test]
+async fn whoever_types_a_message_is_told_how_it_ends() {
+    let cluster = Cluster::with(1, &["--auto-create"]).await;
+    let mut terminal = Terminal::start(&["pub", "a", "--server", cluster.url(0)]);
+    terminal.says("repl pub: reading what is typed; Ctrl-D ends it").await;
+    terminal.press("[1,\n2]\n\x04");
+    assert_eq!(terminal.ends().await, Some(0));
+    let (_, values) = run(repl(cluster.url(0), &["sub", "a", "--tail", "1", "-n", "1", "--format", "{value}"])).await;
+    assert_eq!(values, "[1,2]\n");
 }
 
 /// Runs a command to its end. Answers what it said on standard error.

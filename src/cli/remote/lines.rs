@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use crate::cli::report::tell;
 use crate::client::ClientError;
 
 /// Prints a line at once.
@@ -23,11 +24,6 @@ pub(super) fn separator() -> &'static str {
 /// Whether nobody reads the lines any more.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-}
-
-/// Tells people something besides.
-pub(super) fn tell(command: &str, text: &str) {
-    let _ = writeln!(io::stderr(), "repl {command}: {text}");
 }
 
 /// Tells people what they wait for.

@@ -1,7 +1,8 @@
 //! `repl pub`: publishes, each stored exactly once however often it has to be sent.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
@@ -14,8 +15,10 @@ use uuid::Uuid;
 use super::route;
 use crate::cli::admin::member;
 use crate::cli::exit::Misuse;
-use crate::cli::output::is_json;
+use crate::cli::output::{counted, is_json};
+use crate::cli::report::tell;
 use crate::client::{Client, Method, Twice, header};
+use crate::domain::json_error;
 
 /// Of a batch, as servers take it.
 const BATCH_LINES_MAX: usize = 1_000;
@@ -31,7 +34,7 @@ Examples:
   tail -f access.log | repl pub logs --lines --text
   repl pub orders --jsonl <orders.jsonl     # {\"value\": …, \"type\"?, \"headers\"?, \"key\"?} a line
 
-What is sent has a key (--key, or one that is made up), so that it is stored once even if it has to be sent again. With
+What is sent has a key (--key, or one that is made up), so that it is stored once even if it has to be sent again. With \
 --lines and --jsonl, what is there at once is stored together or not at all, up to 1,000 lines.";
 
 /// The grammar of `repl pub`.
@@ -121,7 +124,7 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
         let stored = publish(client, &route, &template, &batch).await;
         let stored = stored.with_context(|| match published {
             0 => "nothing was published".to_owned(),
-            _ => format!("the first {published} lines are published, and no more"),
+            _ => format!("{} published, and no more", counted(published, "message")),
         });
         let stored = stored?;
         published += batch.len();
@@ -136,15 +139,19 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
 async fn publish(client: &Client, route: &str, template: &Template, batch: &[Line]) -> anyhow::Result<Vec<Value>> {
     let mut body = String::new();
     for line in batch {
-        let line = line.as_ref().map_err(|error| anyhow!("{error}"))?;
-        body += &template.message(line)?;
+        body += &line.message(template)?;
         body.push('\n');
     }
-    let mut stored = client
+    let stored = client
         .send(Method::POST, route, Twice::Same, |request| {
             request.header(header::CONTENT_TYPE, "application/x-ndjson").body(body.clone())
         })
-        .await?;
+        .await;
+    let mut stored =
+        stored.map_err(|error| match error.line().and_then(|number| batch.get(number.checked_sub(1)?)) {
+            Some(line) => anyhow!(error).context(line.refused()),
+            None => anyhow!(error),
+        })?;
     Ok(stored.get_mut("messages").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default())
 }
 
@@ -191,31 +198,38 @@ impl Template {
         Ok(Self { reading, is_text: matches.get_flag("text"), key: text("key"), rest })
     }
 
-    /// A message as it is sent.
+    /// A message as it is sent. What was read stays as it was written, numbers of any length included.
     fn message(&self, text: &str) -> Result<String, Misuse> {
-        let misuse =
-            |error: &dyn std::fmt::Display, hint: &str| Misuse::new(format!("what was read is no JSON: {error}{hint}"));
         if self.reading == Reading::Messages {
-            let message = serde_json::from_str(text).map_err(|error| misuse(&error, ""))?;
-            let Value::Object(mut message) = message else {
-                return Err(Misuse::new("a line is no object of JSON"));
-            };
-            message.entry("key").or_insert_with(new_key);
-            return Ok(Value::Object(message).to_string());
+            return with_key(text);
         }
         let value = if self.is_text {
             Value::from(text).to_string()
         } else {
             let raw: &RawValue =
-                serde_json::from_str(text).map_err(|error| misuse(&error, "; for text, say --text"))?;
+                serde_json::from_str(text).map_err(|error| no_json(&error, "; for text, say --text"))?;
             raw.get().to_owned()
         };
         let mut rest = self.rest.clone();
         rest.insert("key".to_owned(), self.key.clone().map_or_else(new_key, Value::from));
         let rest = json!(rest).to_string();
-        // The value stays as it was written, numbers of any length included.
         Ok(format!("{{\"value\":{value},{}", rest.strip_prefix('{').unwrap_or_default()))
     }
+}
+
+/// A message, with a key behind what it has unless it has one.
+fn with_key(text: &str) -> Result<String, Misuse> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|error| no_json(&error, ""))?;
+    let text = text.trim_end();
+    Ok(match text.strip_suffix('}').filter(|_| !members.contains_key("key")) {
+        Some(text) => format!("{text}{}\"key\":{}}}", if members.is_empty() { "" } else { "," }, new_key()),
+        None => text.to_owned(),
+    })
+}
+
+fn no_json(error: &serde_json::Error, hint: &str) -> Misuse {
+    let what = if error.is_data() { "no object of JSON" } else { "no JSON" };
+    Misuse::new(format!("what was read is {what}: {}{hint}", json_error(error)))
 }
 
 /// Made up for one message.
@@ -226,33 +240,59 @@ fn new_key() -> Value {
 fn input(matches: &ArgMatches) -> anyhow::Result<Box<dyn Read + Send>> {
     Ok(match matches.get_one::<PathBuf>("file") {
         Some(path) => Box::new(File::open(path).with_context(|| format!("{} can't be read", path.display()))?),
-        None => Box::new(io::stdin()),
+        None => {
+            if io::stdin().is_terminal() {
+                tell("pub", "reading what is typed; Ctrl-D ends it");
+            }
+            Box::new(io::stdin())
+        }
     })
 }
 
-/// A line, or why there is none.
-type Line = Result<String, String>;
+/// A line of the input.
+struct Line {
+    /// From 1 on.
+    number: u64,
+    /// What it says, or why that is not known.
+    text: Result<String, String>,
+}
+
+impl Line {
+    fn message(&self, template: &Template) -> anyhow::Result<String> {
+        let text = self.text.as_ref().map_err(|error| anyhow!("{error}"));
+        let message = text.and_then(|text| Ok(template.message(text)?));
+        message.with_context(|| self.refused())
+    }
+
+    fn refused(&self) -> String {
+        format!("line {} can't be published", self.number)
+    }
+
+    fn len(&self) -> usize {
+        self.text.as_ref().map_or(0, String::len)
+    }
+}
 
 /// Reads in a thread of its own: nobody can be told when standard input has something.
 fn read_lines(input: Box<dyn Read + Send>) -> Receiver<Line> {
     let (lines, read) = mpsc::channel(LINES_AHEAD);
     std::thread::spawn(move || {
         let mut input = BufReader::new(input);
-        loop {
+        for number in 1.. {
             let mut line = Vec::new();
             let most = u64::try_from(BATCH_BYTES_MAX).unwrap_or(u64::MAX);
-            let line = match input.by_ref().take(most).read_until(b'\n', &mut line) {
+            let text = match input.by_ref().take(most).read_until(b'\n', &mut line) {
                 Ok(0) => return,
-                Ok(length) if length == BATCH_BYTES_MAX => Err("a line is longer than any server takes".to_owned()),
-                Ok(_) => String::from_utf8(line).map_err(|_| "a line is not UTF-8".to_owned()),
+                Ok(length) if length == BATCH_BYTES_MAX => Err("it is longer than any server takes".to_owned()),
+                Ok(_) => String::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned()),
                 Err(error) => Err(format!("the input can't be read: {error}")),
             };
-            let line = line.map(|line| line.trim_end_matches(['\r', '\n']).to_owned());
-            if line.as_ref().is_ok_and(String::is_empty) {
+            let text = text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+            if text.as_ref().is_ok_and(String::is_empty) {
                 continue;
             }
-            let is_last = line.is_err();
-            if lines.blocking_send(line).is_err() || is_last {
+            let is_last = text.is_err();
+            if lines.blocking_send(Line { number, text }).is_err() || is_last {
                 return;
             }
         }
@@ -263,16 +303,12 @@ fn read_lines(input: Box<dyn Read + Send>) -> Receiver<Line> {
 /// The next lines: the first one that comes, and what is there by then.
 async fn next_batch(lines: &mut Receiver<Line>) -> Option<Vec<Line>> {
     let first = lines.recv().await?;
-    let mut bytes = size_of_line(&first);
+    let mut bytes = first.len();
     let mut batch = vec![first];
     while batch.len() < BATCH_LINES_MAX && bytes < BATCH_BYTES_MAX / 4 {
         let Ok(line) = lines.try_recv() else { break };
-        bytes += size_of_line(&line);
+        bytes += line.len();
         batch.push(line);
     }
     Some(batch)
-}
-
-fn size_of_line(line: &Line) -> usize {
-    line.as_ref().map_or(0, String::len)
 }

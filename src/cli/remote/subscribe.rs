@@ -8,8 +8,9 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use tokio::time::{Instant, sleep_until};
 
 use super::TimeUp;
-use super::lines::{Contact, print, tell};
+use super::lines::{Contact, print};
 use crate::cli::output::is_json;
+use crate::cli::report::tell;
 use crate::client::{Client, Event, Message};
 
 /// For people, and for programs that read lines.
@@ -24,8 +25,8 @@ Examples:
   repl sub hello -n 1 --timeout 10s       # wait for one message
   repl sub hello --from earliest --exit-at-ready --output json >hello.jsonl
 
---format is any text with {id}, {topic}, {seq}, {time}, {type}, {headers} and {value} in it, \\n and \\t. --output json prints \
-messages as servers send them, a line each. What is missing, and when no server can be reached, is told on standard error.";
+--format is any text with {id}, {topic}, {seq}, {time}, {type}, {headers} and {value} in it, \\n and \\t; each message ends \
+with a new line, whether the text ends with \\n or not. --output json prints messages as servers send them, a line each. What is missing, and when no server can be reached, is told on standard error.";
 
 /// The grammar of `repl sub`.
 pub(super) fn command() -> Command {
@@ -159,7 +160,7 @@ fn query(matches: &ArgMatches) -> Vec<(&'static str, String)> {
     topics.chain(patterns).chain([start]).collect()
 }
 
-/// A message in the words of a format.
+/// A message in the words of a format, without the end of its last line.
 fn formatted(format: &str, message: &Message) -> String {
     let mut text = String::new();
     let mut rest = format;
@@ -185,7 +186,9 @@ fn formatted(format: &str, message: &Message) -> String {
         };
         rest = after;
     }
-    text + rest
+    text += rest;
+    text.truncate(text.strip_suffix('\n').map_or(text.len(), str::len));
+    text
 }
 
 #[cfg(test)]
@@ -199,7 +202,8 @@ mod tests {
         )
         .expect("a message");
         let text = |format: &str| formatted(format, &message);
-        assert_eq!(text("{id}\\t{topic} {seq}|{type}|{value}\\n"), "k-1\ta:b 2||{\"x\": 1}\n");
+        assert_eq!(text("{id}\\t{topic} {seq}|{type}|{value}\\n"), "k-1\ta:b 2||{\"x\": 1}");
+        assert_eq!(text("{seq}\\n\\n"), "2\n");
         assert_eq!(text("{time} {headers}"), "2026-11-21T00:00:00.000Z {\"h\":\"t\"}");
         assert_eq!(text("{what} {unclosed \\\\ \\é {"), "{what} {unclosed \\ \\é {");
         assert_eq!(text("plain"), "plain");
