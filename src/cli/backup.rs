@@ -7,20 +7,21 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::json;
 
 use super::admin::Admin;
-use super::output::{self, Done};
+use super::exit::Misuse;
+use super::output::{self, Done, counted};
 use super::progress::Progress;
 use super::{command, exit};
 use crate::config;
 use crate::server::{self, Contents};
 
 const AFTER_HELP: &str = "\
-A backup holds what one node has applied at one moment: topics, messages, keys. It is taken while the node serves; the node
-needs as much free space as the backup takes. A cluster that is restored from it is another one: it has a new id, its first
-node is the only one until others join, and readers that come back with a cursor of the old one are told so (repl.gap).";
+A backup holds what one node has applied at one moment: topics, messages, keys. It is taken while the node serves; the \
+node needs as much free space as the backup takes. A cluster that is restored from it is another one: it has a new id, its \
+first node is the only one until others join, and readers that come back with a cursor of the old one are told so (repl.gap).";
 
 /// The grammar of `repl backup`.
 pub(super) fn command() -> Command {
@@ -35,7 +36,13 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("save")
                 .about("Save what the running node of --data-dir has, while it serves")
-                .arg(file("Where to; - is standard output")),
+                .arg(file("Where to; - is standard output"))
+                .arg(
+                    Arg::new("force")
+                        .long("force")
+                        .action(ArgAction::SetTrue)
+                        .help("Replace the file if it is there, once the backup is whole"),
+                ),
         )
         .subcommand(Command::new("verify").about("Read a backup, and tell what is in it").arg(file("The backup")))
         .subcommand(
@@ -73,6 +80,10 @@ pub(super) fn run(
             let progress = Progress::start("saving");
             admin()?.download("/backup", &mut progress.counting(&mut out))?;
             Ok(String::new().into())
+        }
+        "save" if file.exists() && !matches.get_flag("force") => {
+            let path = file.display();
+            Err(Misuse::new(format!("{path} is there already: name another file, or say --force to replace it")).into())
         }
         "save" => {
             let contents = save(&admin()?, file).with_context(|| format!("{} was not written", file.display()))?;
@@ -126,5 +137,6 @@ fn save(admin: &Admin, file: &Path) -> anyhow::Result<Contents> {
 }
 
 fn describe(Contents { entry, position, time, topics, messages }: &Contents) -> String {
-    format!("{topics} topics with {messages} messages, up to position {position} (entry {entry}, {time})")
+    let (topics, messages) = (counted(*topics, "topic"), counted(*messages, "message"));
+    format!("{topics} with {messages}, up to position {position} (entry {entry}, {time})")
 }

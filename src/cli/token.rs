@@ -13,18 +13,19 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use super::output::{self, Done};
-use super::{command, exit};
-use crate::auth::{NewToken, Principal, SigningKey};
+use super::{command, exit, report};
+use crate::auth::{ClaimError, NewToken, Policy, Principal, SigningKey};
 use crate::config;
 use crate::domain::{Bearer, JsonText, MemberData, Pattern, Timestamp};
 use crate::server;
 
 const AFTER_HELP: &str = "\
-A key pair is made with
-  openssl genpkey -algorithm ed25519 -out private.pem && openssl pkey -in private.pem -pubout -out public.pem
-and nodes take the public one: --token-key-file public.pem. A secret, which who verifies has to know as well, with
-  openssl rand -hex 32 > secret
-and nodes take it with --token-secret-file secret.";
+A pair of keys, of which nodes take the public one (--token-key-file public.pem):
+  openssl genpkey -algorithm ed25519 -out private.pem
+  openssl pkey -in private.pem -pubout -out public.pem
+
+A secret, which nodes have to know as well (--token-secret-file secret):
+  openssl rand -hex 32 >secret";
 
 /// The settings that decide about a token.
 const VERIFYING: [&str; 6] =
@@ -108,6 +109,11 @@ fn create(matches: &ArgMatches) -> anyhow::Result<String> {
     let key = key.with_context(|| format!("{} can't be used", path.display()))?;
     let now = Timestamp::now();
     let life: Duration = matches.get_one("expires-in").copied().context("there is a default")?;
+    let life_max = Policy::default().life_max;
+    if life > life_max {
+        let why = ClaimError::TooLong { max: life_max };
+        report::tell("token", &format!("{why}: nodes refuse it, unless their --token-life-max is longer"));
+    }
     let token = key.sign(&NewToken {
         key_id: text("key-id"),
         subject: text("subject"),

@@ -313,6 +313,9 @@ fn a_token_is_made_and_judged_on_the_command_line() {
         let text = String::from_utf8(judged.stderr).expect("UTF-8");
         assert!(text.contains("`iss`") && !text.contains(&made), "{text}");
     }
+    let long = token(directory.path(), "create --secret-file secret --expires-in 30d");
+    let told = String::from_utf8(long.stderr).expect("UTF-8");
+    assert!(long.status.success() && told.contains("unless their --token-life-max is longer"), "{told}");
     let mismatched = token(directory.path(), "create --key-file key.pub.pem");
     assert_eq!(mismatched.status.code(), Some(1), "{mismatched:?}");
 }

@@ -64,10 +64,10 @@ async fn a_backup_that_is_taken_under_load_becomes_a_new_cluster() {
     let path = file.to_str().expect("ASCII");
     let backup = async |words: &[&str]| cluster.nodes[2].run(&[&["backup"], words].concat()).await;
     let (code, text) = backup(&["save", path]).await;
-    assert!(code == Some(0) && text.starts_with("saved 1 topics with "), "{text}");
+    assert!(code == Some(0) && text.starts_with("saved 1 topic with "), "{text}");
     let after = publishing.await.expect("all was published");
     let (code, text) = backup(&["verify", path]).await;
-    assert!(code == Some(0) && text.starts_with("whole: 1 topics with "), "{text}");
+    assert!(code == Some(0) && text.starts_with("whole: 1 topic with "), "{text}");
     assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 1, "nothing is left beside it");
     let mode = fs::metadata(&file).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o077, 0, "it is nobody else's to read");
@@ -107,6 +107,12 @@ async fn what_is_no_whole_backup_is_refused_and_touches_nothing() {
     let path = file.to_str().expect("ASCII");
     let (code, text) = cluster.nodes[0].run(&["backup", "save", path]).await;
     assert_eq!(code, Some(0), "{text}");
+    fs::write(&file, "of somebody").expect("written");
+    let (code, text) = cluster.nodes[0].run(&["backup", "save", path]).await;
+    assert!(code == Some(2) && text.contains("is there already"), "{text}");
+    assert_eq!(fs::read_to_string(&file).expect("read"), "of somebody");
+    let (code, text) = cluster.nodes[0].run(&["backup", "save", path, "--force"]).await;
+    assert!(code == Some(0) && text.starts_with("saved 1 topic with 20 messages"), "{text}");
     // As standard output has it.
     let mut save = Command::new(env!("CARGO_BIN_EXE_repl"));
     save.env_clear().args(["backup", "save", "-", "--data-dir"]).arg(cluster.nodes[0].data_dir());
@@ -137,7 +143,7 @@ async fn what_is_no_whole_backup_is_refused_and_touches_nothing() {
     fs::write(target.join("thesis.txt"), "chapter one").expect("written");
     let (code, text) = repl(&["backup", "restore", path], &target);
     assert!(code == Some(1) && text.contains("is not empty"), "{text}");
-    let (code, _) = repl(&["backup", "save", path], &directory.path().join("nobody"));
+    let (code, _) = repl(&["backup", "save", path, "--force"], &directory.path().join("nobody"));
     assert_eq!(code, Some(4));
     assert_eq!(fs::read(&file).expect("still there"), whole);
 }
