@@ -1,6 +1,8 @@
 //! The grammar of the command line, made from the table of settings.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 
 use super::exit::{self, Misuse};
 use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
@@ -8,16 +10,7 @@ use crate::config::{CONFIG, Fallback, Kind, SETTINGS, Setting};
 const USAGE: &str = "repl [OPTIONS]                      a stand-alone node
        repl --bootstrap [OPTIONS]          the first node of a cluster
        repl --join <HOST[:PORT]> [OPTIONS] one more node of a cluster
-       repl cluster <COMMAND>              look at a cluster and change it
-       repl backup <COMMAND>               save, check and restore all that a cluster has
-       repl recover --force-new-cluster    go on with one node where the majority is lost
-       repl token <COMMAND>                make tokens and look at them
-       repl pub | sub | topic | presence   publish, follow topics, manage them, see who is there
-       repl top                            watch nodes and topics at work
-       repl check                          tell a monitor whether the cluster is well
-       repl context <COMMAND>              keep names for clusters
-       repl config <COMMAND>               show and check settings
-       repl dev                            a cluster on this machine, to try things out";
+       repl <COMMAND>                      all else: see 'repl help'";
 
 const AFTER_HELP: &str = "\
 Settings:
@@ -52,8 +45,22 @@ pub(super) fn command() -> Command {
         .subcommand(super::version::command())
         .subcommand(super::dev::command())
         .subcommands(super::remote::commands())
-        .disable_help_subcommand(true)
         .args(SETTINGS.iter().chain([&CONFIG]).map(argument))
+}
+
+/// Words with which other programs start a server.
+const STARTING: [&str; 6] = ["run", "serve", "server", "start", "up", "daemon"];
+
+/// The error with the advice that clap can't give: a node is started by no command.
+pub(super) fn advised(mut error: Error) -> Error {
+    if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
+        && STARTING.contains(&name.as_str())
+    {
+        error.remove(ContextKind::SuggestedSubcommand);
+        let advice = StyledStr::from("`repl` alone, or with options, starts a node");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice]));
+    }
+    error
 }
 
 /// What was said of each setting.
@@ -138,6 +145,20 @@ mod tests {
     #[test]
     fn the_grammar_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn paragraphs_of_help_have_no_breaks_of_their_own() {
+        // A terminal breaks them where it ends; a break of ours would be a second one.
+        let mut commands = vec![command()];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for paragraph in text.split("\n\n") {
+                let plain = paragraph.lines().filter(|line| !line.starts_with("  ")).count();
+                assert!(plain <= 1, "of {}: {paragraph}", command.get_name());
+            }
+        }
     }
 
     #[test]

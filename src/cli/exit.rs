@@ -27,7 +27,7 @@ pub(super) const UNKNOWN: u8 = 3;
 pub const EXIT_CODES: [(u8, &str); 8] = [
     (DONE, "done, or stopped in order"),
     (FAILED, "refused, or failed"),
-    (MISUSED, "the command line, a variable, a file that they name or the input can't be used as it is"),
+    (MISUSED, "the command line, a variable, a named file or the input can't be used"),
     (REMOVED, "the cluster has removed this node; starting it again comes to the same"),
     (UNREACHABLE, "no server answers, or no node at its socket"),
     (NOT_FOUND, "there is no such topic, or none that the token gives a right to"),

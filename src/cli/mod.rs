@@ -49,6 +49,7 @@ pub fn run(
         Ok(matches) => matches,
         // Help and version come as errors too; they go to standard output, and end well.
         Err(error) => {
+            let error = command::advised(error);
             let _ = error.print();
             return if error.use_stderr() { misused.into() } else { ExitCode::SUCCESS };
         }

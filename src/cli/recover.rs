@@ -11,9 +11,9 @@ use crate::config;
 use crate::server::{self, Refounded};
 
 const AFTER_HELP: &str = "\
-Only for when most voters are gone for good: one that comes back is always better. The node of --data-dir, which must not
-run, becomes the only one of a new cluster that has what this node has. Choose the node with the most (the last line of
-`repl cluster status`, or the newest log). Lost is what the others had acknowledged and this node never received. The other
+Only for when most voters are gone for good: one that comes back is always better. The node of --data-dir, which must not \
+run, becomes the only one of a new cluster that has what this node has. Choose the node with the most (the last line of \
+`repl cluster status`, or the newest log). Lost is what the others had acknowledged and this node never received. The other \
 nodes must not run again with what they have: if most of them did, the old cluster would go on beside the new one.";
 
 /// The grammar of `repl recover`.

@@ -89,10 +89,22 @@ fn help_lists_every_setting() {
     let output = repl(&["--help"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     golden::check("help.txt", &printed(output));
-    for name in ["cluster", "completion", "config", "context"] {
+    for name in ["backup", "cluster", "completion", "config", "context", "recover", "token"] {
         let output = repl(&[name, "--help"]).output().expect("it runs");
         assert_eq!(output.status.code(), Some(0));
         golden::check(&format!("help-{name}.txt"), &printed(output));
+    }
+}
+
+#[test]
+fn help_is_a_command_as_well() {
+    let says = |words: &[&str]| {
+        let output = repl(words).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        printed(output)
+    };
+    for words in [&["cluster", "add"][..], &["pub"], &[]] {
+        assert_eq!(says(&[&["help"], words].concat()), says(&[words, &["--help"]].concat()), "{words:?}");
     }
 }
 
@@ -141,9 +153,11 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let secret = secret.path().to_str().expect("a path of ASCII");
     let long = format!("/run/{}.sock", "x".repeat(100));
-    let misuses: [&[&str]; 14] = [
+    let misuses: [&[&str]; 16] = [
         &["--lisen", "127.0.0.1:1"],
-        &["start"],
+        &["serve"],
+        &["server", "--listen", "127.0.0.1:1"],
+        &["statsu"],
         &["--listen", "nowhere"],
         &["--auto-create", "maybe"],
         &["--max-messages", "-5"],

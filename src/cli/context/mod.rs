@@ -18,13 +18,12 @@ use super::{columns, command, exit, remote};
 use crate::client::Server;
 
 const AFTER_HELP: &str = "\
-Commands that speak to servers (pub, sub, topic, presence, check, top) ask --server; unless said, the
-context that --context names, then REPL_SERVER, then the context that REPL_CONTEXT names, then the one
-in use. Contexts are in $XDG_CONFIG_HOME/repl/contexts.toml or ~/.config/repl/contexts.toml, which only
-you can read.
+Commands that speak to servers (pub, sub, topic, presence, check, top) ask --server; unless said, the context that \
+--context names, then REPL_SERVER, then the context that REPL_CONTEXT names, then the one in use. Contexts are in \
+$XDG_CONFIG_HOME/repl/contexts.toml or ~/.config/repl/contexts.toml, which only you can read.
 
 Examples:
-  repl context add prod --server https://a.example.com,https://b.example.com --token-file ~/prod.token
+  repl context add prod --server https://repl.example.com --token-file ~/prod.token
   repl context use prod
   repl topic list --context local";
 

@@ -20,17 +20,18 @@ use crate::client::{Certificates, Client, ClientError, Options, Server};
 pub(super) const EXIT_CODES: &str = "\
 Exit codes, as Nagios and its like have them:
   0  ok
-  1  warning: a node is down, behind, or missing, or a certificate expires soon; clients don't
-     notice
-  2  critical: nothing is written, no server that was named serves, a certificate has expired, or
-     what a --…-critical says
-  3  unknown: the command line can't be used as it is, or the token may not see the cluster";
+  1  warning: a node is down, behind, or missing, or a certificate expires soon;
+     clients don't notice
+  2  critical: nothing is written, no server that was named serves, a certificate
+     has expired, or what a --…-critical says
+  3  unknown: the command line can't be used as it is, or the token may not see
+     the cluster";
 
 const AFTER_HELP: &str = "\
-Asks each server whether it serves (/readyz: it has caught up, knows a leader, and its disk has
-room), and one of them how the cluster fares (/cluster). Looks at the certificate that each server
-shows, and at that of its nodes' port, which /metrics tells to a token with `admin`. Prints one
-line, what is measured behind a bar. A majority that is down is always critical.
+Asks each server whether it serves (/readyz: it has caught up, knows a leader, and its disk has room), and one of them \
+how the cluster fares (/cluster). Looks at the certificate that each server shows, and at that of its nodes' port, which \
+/metrics tells to a token with `admin`. Prints one line, what is measured behind a bar. A majority that is down is always \
+critical.
 
 Examples:
   repl check --server https://node1:7375,https://node2:7375,https://node3:7375

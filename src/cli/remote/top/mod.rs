@@ -24,12 +24,12 @@ use crate::client::{Client, ClientError, Server, Told};
 const NOTICE_SAMPLES: usize = 5;
 
 const AFTER_HELP: &str = "\
-Keys: q ends it, the arrows up and down scroll the topics, left and right (or s) sort them by rate,
-messages, bytes, subscribers or name. When the server that is asked dies, the next one is asked: of
-those that --server names, and unless a token is shown, of the other nodes of the cluster.
+Keys: q ends it, the arrows up and down scroll the topics, left and right (or s) sort them by rate, messages, bytes, \
+subscribers or name. When the server that is asked dies, the next one is asked: of those that --server names, and unless \
+a token is shown, of the other nodes of the cluster.
 
-It shows what the console shows, so where nodes ask for tokens it takes one with `admin`. Where
-standard output is no terminal, it prints one picture and ends.";
+It shows what the console shows, so where nodes ask for tokens it takes one with `admin`. Where standard output is no \
+terminal, it prints one picture and ends.";
 
 /// The grammar of `repl top`.
 pub(super) fn command() -> Command {
