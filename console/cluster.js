@@ -1,7 +1,7 @@
 // The cluster as a picture and as a table.
 
 import {spark} from './chart.js'
-import {Rows, count, duration, h, plural, rate, set, svg, write} from './dom.js'
+import {Rows, age, count, duration, h, plural, rate, set, svg, write} from './dom.js'
 
 const RADIUS = 46
 
@@ -47,6 +47,15 @@ export function clusterView() {
 
 /** What an operator wants to know first. */
 function summarise({nodes, leader, term}) {
+  return [outlook({nodes, leader, term}), ...nodes.filter(({state}) => state === 'down').map(advice)].join(' ')
+}
+
+/** What to do about a node that is down. */
+function advice(node) {
+  return `Node ${node.id} is down, ${lagText(node)}: start it again, or “repl cluster remove ${node.id}” if it is gone for good.`
+}
+
+function outlook({nodes, leader, term}) {
   const voters = nodes.filter(({role}) => role !== 'learner')
   const up = voters.filter(isUp)
   const needed = Math.floor(voters.length / 2) + 1
@@ -63,8 +72,8 @@ function isUp({state}) {
 }
 
 /** How far a node is behind, but for what came in the time that is not known of it. */
-function lagText({lag}, perSecond = 0) {
-  if (lag === undefined) return 'no answer'
+function lagText({lag, silentMs = 0}, perSecond = 0) {
+  if (lag === undefined) return `no answer for ${age(silentMs / 1000)}`
   return lag <= HEARSAY_SECONDS * perSecond ? 'in step' : `${count(lag)} behind`
 }
 
@@ -167,7 +176,9 @@ function nodeTable() {
     write(head, here ? `${node.id}, answers this page` : `${node.id}`)
     const {role, state, applied, cpu, cores, connections, version} = node
     const load = cpu === undefined ? '–' : `${loadText({cpu})} of ${plural(cores, 'core')}`
-    const texts = [role, STATES[state], count(applied), lagText(node, perSecond), load, count(connections), version || '–']
+    // Of one that doesn't answer, none that may have changed since.
+    const [position, open] = [applied, connections].map((figure) => count(isUp(node) ? figure : undefined))
+    const texts = [role, STATES[state], position, lagText(node, perSecond), load, open, version || '–']
     texts.forEach((text, column) => write(cells[column], text))
     set(link, {href: `${node.clientUrl}/console`})
     write(link, node.clientUrl.replace(/^https?:\/\//, ''))

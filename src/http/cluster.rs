@@ -45,17 +45,20 @@ struct NodeBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer_addr: Option<String>,
     state: StateBody,
-    /// The last position it has applied.
+    /// Milliseconds since the node that was asked heard of it last, or was started; absent if it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_ms: Option<u64>,
+    /// The last position that it is known to have applied.
     applied: u64,
     /// How many messages it is behind the furthest node; absent if it doesn't answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     lag: Option<u64>,
-    /// The share of its processors that is in use, 0 to 1; absent if not known.
+    /// The share of its processors that is in use, 0 to 1; absent if not known, or if it doesn't answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<f64>,
     /// Its processors; 0 if not known.
     cores: u32,
-    /// Client connections.
+    /// Client connections; 0 if it doesn't answer.
     connections: u64,
     /// Of the program it runs.
     version: String,
@@ -168,6 +171,7 @@ impl NodeBody {
                 NodeState::Down => StateBody::Down,
                 NodeState::Draining => StateBody::Draining,
             },
+            silent_ms: view.silence.map(|silence| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)),
             applied: view.applied.get(),
             lag: view.lag,
             cpu: view.cpu.map(|share| (share * 1_000.0).round() / 1_000.0),

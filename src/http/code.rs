@@ -181,7 +181,7 @@ catalogue! {
     /// Look at `/cluster` whether it has ended, and try again.
     Busy: SERVICE_UNAVAILABLE, "busy", "The cluster is being changed";
     /// The node can't serve yet.
-    /// Send traffic to another node for now. `detail` says what this one waits for.
+    /// Send traffic to another node for now. `detail` says why; `missing` names voters to start again, of `voters` in all.
     NotReady: SERVICE_UNAVAILABLE, "not-ready", "The node is not ready";
     /// The cluster keeps as many tickets as it may.
     /// Ask again later: tickets expire.

@@ -14,7 +14,7 @@ use super::Code;
 use super::topics::RetentionBody;
 use crate::auth::TokenError;
 use crate::domain::{
-    CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, PatternError, TopicNameError,
+    CursorError, EventTypeError, HeadersError, IdempotencyKeyError, JsonError, NodeId, PatternError, TopicNameError,
     UserIdError, json_error,
 };
 use crate::node::{HistoryError, NotReady, OrderError, OrderRefused, VOTERS_MAX, WriteError};
@@ -296,7 +296,18 @@ impl From<HistoryError> for Problem {
 
 impl From<NotReady> for Problem {
     fn from(reason: NotReady) -> Self {
-        Self::new(Code::NotReady, format!("Send traffic to another node for now: {reason}."))
+        let problem = Self::new(Code::NotReady, format!("Send traffic to another node for now: {reason}."));
+        match reason {
+            NotReady::NoMajority { voters, missing } => {
+                let missing: Vec<u64> = missing.into_iter().map(NodeId::get).collect();
+                problem.with("voters", voters).with("answering", voters - missing.len()).with("missing", missing)
+            }
+            NotReady::Starting
+            | NotReady::CatchingUp { .. }
+            | NotReady::NoRoom
+            | NotReady::NoLeader
+            | NotReady::Stopping => problem,
+        }
     }
 }
 

@@ -88,7 +88,7 @@ pub enum NodeError {
 }
 
 /// Why a node is not ready to serve.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NotReady {
     /// It has not yet applied all that it had acknowledged.
     #[error("the node is starting")]
@@ -102,6 +102,17 @@ pub enum NotReady {
     /// Its disk is full. It goes on by itself once there is room.
     #[error("the disk has no room for the node's log")]
     NoRoom,
+    /// There is no leader, and nobody can be elected.
+    #[error(
+        "{} of {voters} voters answer, and {} are needed; no answer from {}",
+        voters - missing.len(), voters / 2 + 1, names(missing)
+    )]
+    NoMajority {
+        /// Nodes that vote.
+        voters: usize,
+        /// Those of them that don't answer.
+        missing: Vec<NodeId>,
+    },
     /// There is no leader, or it can't be reached.
     #[error("the node hears from no leader")]
     NoLeader,
@@ -248,13 +259,18 @@ impl Node {
         if self.is_stopping() {
             return Err(NotReady::Stopping);
         }
+        let hears_leader = self.inner.consensus.hears_leader();
+        // A node that is starting waits for a leader as well.
+        if !hears_leader && let Some((voters, missing)) = self.cluster().lost_majority() {
+            return Err(NotReady::NoMajority { voters, missing });
+        }
         if !self.inner.serving.is_cancelled() {
             return Err(NotReady::Starting);
         }
         if self.inner.consensus.lacks_room() {
             return Err(NotReady::NoRoom);
         }
-        if !self.inner.consensus.hears_leader() {
+        if !hears_leader {
             return Err(NotReady::NoLeader);
         }
         match self.behind() {
@@ -376,6 +392,10 @@ async fn come_in(settings: &Settings, meeting: &Meeting, peers: &Peers, plan: Pl
         Some(identity) => Ok(identity),
         None => Ok(join(peers, &settings.join, &settings.member).await),
     }
+}
+
+fn names(nodes: &[NodeId]) -> String {
+    nodes.iter().map(|node| format!("node {node}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether there is nothing in a directory, or no directory.

@@ -53,6 +53,17 @@ pub enum NodeState {
     Draining,
 }
 
+impl NodeState {
+    /// Whether what a node in this state said last still holds.
+    #[must_use]
+    pub fn answers(self) -> bool {
+        match self {
+            Self::Up | Self::Draining => true,
+            Self::Suspect | Self::Down => false,
+        }
+    }
+}
+
 /// A member of the cluster, as this node sees it.
 #[derive(Clone, Debug)]
 pub struct NodeView {
@@ -68,13 +79,15 @@ pub struct NodeView {
     pub state: NodeState,
     /// The last message it has applied, when it was asked last.
     pub applied: Position,
+    /// Since this node heard of it last, or was started; `None` if it answers.
+    pub silence: Option<Duration>,
     /// Messages it is behind the furthest node heard of; `None` if it doesn't answer.
     pub lag: Option<u64>,
-    /// The share of all its processors that it uses, 0 to 1; `None` if not known.
+    /// The share of all its processors that it uses, 0 to 1; `None` if not known, or if it doesn't answer.
     pub cpu: Option<f64>,
     /// Its processors; 0 if it has never answered.
     pub cores: u32,
-    /// Open client connections.
+    /// Open client connections; 0 if it doesn't answer.
     pub connections: u64,
     /// Of the program; empty if it has never answered.
     pub version: String,
@@ -93,6 +106,20 @@ pub struct ClusterView {
     pub term: u64,
     /// All members.
     pub nodes: Vec<NodeView>,
+}
+
+impl ClusterView {
+    /// The nodes that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &NodeView> {
+        self.nodes.iter().filter(|node| node.role != Role::Learner)
+    }
+
+    /// How many nodes vote, and which of them don't answer, if the others are no majority.
+    pub(super) fn lost_majority(&self) -> Option<(usize, Vec<NodeId>)> {
+        let voters = self.voters().count();
+        let missing: Vec<NodeId> = self.voters().filter(|node| !node.state.answers()).map(|node| node.id).collect();
+        (2 * missing.len() >= voters.max(1)).then_some((voters, missing))
+    }
 }
 
 /// What was heard from the others.
@@ -136,6 +163,9 @@ impl Node {
                 (heard.and_then(|heard| heard.status.clone()), state(heard, now))
             };
             let applied = status.as_ref().map(|status| status.position).unwrap_or_default();
+            // What holds only as long as it is there.
+            let present = status.as_ref().filter(|_| state.answers());
+            let silence = heard.get(&id).filter(|_| !state.answers()).map(|heard| now.duration_since(heard.at));
             NodeView {
                 id,
                 role,
@@ -143,10 +173,11 @@ impl Node {
                 peer_addr: member.peer,
                 state,
                 applied,
-                lag: answers(state).then(|| furthest.unwrap_or_default().get().saturating_sub(applied.get())),
-                cpu: status.as_ref().and_then(|status| status.cpu),
+                silence,
+                lag: present.map(|_| furthest.unwrap_or_default().get().saturating_sub(applied.get())),
+                cpu: present.and_then(|status| status.cpu),
                 cores: status.as_ref().map_or(0, |status| status.cores),
-                connections: status.as_ref().map_or(0, |status| status.connections),
+                connections: present.map_or(0, |status| status.connections),
                 version: status.map(|status| status.version).unwrap_or_default(),
             }
         };
@@ -225,14 +256,6 @@ fn state(heard: Option<&Heard>, now: Instant) -> NodeState {
     }
 }
 
-/// Whether what a node in this state said last still holds.
-fn answers(state: NodeState) -> bool {
-    match state {
-        NodeState::Up | NodeState::Draining => true,
-        NodeState::Suspect | NodeState::Down => false,
-    }
-}
-
 /// This process's share of all processors between two measurements.
 #[derive(Debug, Default)]
 struct CpuMeter {
@@ -282,6 +305,7 @@ pub(super) mod testing {
             peer_addr: String::new(),
             state,
             applied: Position::ZERO,
+            silence: None,
             lag: None,
             cpu: None,
             cores: 2,

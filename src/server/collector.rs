@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::durations::Durations;
-use crate::node::{Counts, Node};
+use crate::node::{ClusterView, Counts, Node};
 use crate::tls::{Acceptor, Mutual};
 
 /// Asks a node what it counts.
@@ -32,6 +32,7 @@ impl Collector for NodeCollector {
         let counts = self.node.counts();
         let mut page = Page(&mut encoder);
         raft(&counts, &mut page)?;
+        members(&self.node.cluster(), &mut page)?;
         log(&counts, &mut page)?;
         broker(&counts, &mut page)?;
         streams(&counts, &mut page)?;
@@ -91,6 +92,16 @@ fn raft(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
     page.gauge("presence_members", "Members of topics with presence", u64::try_from(counts.members).unwrap_or(u64::MAX))
 }
 
+fn members(view: &ClusterView, page: &mut Page<'_, '_>) -> fmt::Result {
+    let voters: Vec<bool> = view.voters().map(|node| node.state.answers()).collect();
+    let up = voters.iter().filter(|answers| **answers).count();
+    page.gauge("voters", "Nodes that vote", voters.len() as u64)?;
+    page.gauge("voters_up", "Nodes that vote and answer, with this one", up as u64)?;
+    let others = view.nodes.iter().filter(|node| node.id != view.node);
+    let others: Vec<_> = others.map(|node| (node.id.to_string(), u64::from(node.state.answers()))).collect();
+    page.gauges("node_up", "1 if this other member answers this node", "node", &others)
+}
+
 fn log(counts: &Counts, page: &mut Page<'_, '_>) -> fmt::Result {
     let log = &counts.log;
     page.counter("log_entries", "Entries written to the log", None, log.entries)?;
@@ -137,6 +148,16 @@ impl Page<'_, '_> {
     }
 
     /// One for each value of a label.
+    fn gauges(&mut self, name: &str, help: &str, label: &str, values: &[(String, u64)]) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (of, value) in values {
+            let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_family(&[(label, of.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    /// The same of counters.
     fn counters(&mut self, name: &str, help: &str, label: &str, counts: &[(&str, u64)]) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (value, count) in counts {

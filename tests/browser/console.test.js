@@ -34,6 +34,9 @@ test('three nodes: a killed one is shown as down, its successor as the leader, a
   await shows(page, nodes, nodes.map((node) => (node === victim ? 'down' : 'up')))
   await page.locator('.map .node.down').getByText('no answer').waitFor()
   await page.getByText('2 of 3 voters are up. None of them may be lost.').waitFor()
+  const {id} = await nodes[1].get('/cluster').then(({nodes}) => nodes.find(({state}) => state === 'down'))
+  await page.getByText(new RegExp(`Node ${id} is down, no answer for \\d+ s: start it again, or “repl cluster remove ${id}”`)).waitFor()
+  assert.match(await page.locator(`tr[data-node="${id}"]`).innerText(), /down\s+–\s+no answer for \d+ s\s+–\s+–/)
   await page.locator('.map .node.up.leader').waitFor()
 
   await victim.run()

@@ -323,7 +323,21 @@ async fn a_leader_without_a_majority_says_that_nobody_leads_and_stops_without_wa
         .await;
     let view = client.sees(&url, "the others are down", |view| view.ids(|node| node.state == "down").len() == 2).await;
     assert_eq!(view.ids(|node| node.lag.is_some()), [id], "nobody knows what the others miss: {view:?}");
+    let down = view.ids(|node| node.silent_ms.is_some_and(|silent| silent >= 3_000) && node.connections == 0);
+    assert_eq!(down, view.ids(|node| node.id != id), "{view:?}");
+    let says_who_is_missing = async || {
+        let problem = client.readiness(&url, 503).await.json();
+        (problem["missing"] == json!(down)).then_some(problem)
+    };
+    let problem = until("the missing are named", &says_who_is_missing).await;
+    assert_eq!((&problem["voters"], &problem["answering"]), (&json!(3), &json!(1)), "{problem}");
+    let said = problem["detail"].as_str().expect("a sentence");
+    let missing = format!("1 of 3 voters answer, and 2 are needed; no answer from node {}, node {}.", down[0], down[1]);
+    assert!(said.ends_with(&missing), "{said}");
     assert_eq!(cluster.nodes[leader].stop().await, Some(0));
+    // Nor does it only say that it is starting.
+    cluster.nodes[leader].spawn();
+    until("the missing are named again", says_who_is_missing).await;
     let log = cluster.nodes[leader].log();
     assert!(log.contains("stopped") && !log.contains("waiting for another node to lead"), "{log}");
 }

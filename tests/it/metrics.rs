@@ -58,6 +58,26 @@ async fn what_becomes_of_messages_and_streams_is_counted() {
 }
 
 #[tokio::test]
+async fn the_survivors_name_a_node_that_is_down() {
+    let mut cluster = Cluster::of(3).await;
+    let gone = cluster.follower().await;
+    let id = cluster.nodes[gone].started().node;
+    let client = cluster.client.clone();
+    let survivors: Vec<String> = (0..3).filter(|node| *node != gone).map(|node| cluster.url(node).to_owned()).collect();
+    let are = async |up: u64| {
+        for url in &survivors {
+            let node = Node { client: &client, url };
+            node.counts(&format!(r#"repl_node_up{{node="{id}"}}"#), up).await;
+            node.counts("repl_voters_up", 2 + up).await;
+            assert_eq!(node.metric("repl_voters").await, 3);
+        }
+    };
+    are(1).await;
+    cluster.nodes[gone].kill();
+    are(0).await;
+}
+
+#[tokio::test]
 async fn a_stream_counts_as_slow_until_it_has_caught_up() {
     let cluster = Cluster::of(1).await;
     let (client, url) = (&cluster.client, cluster.url(0));

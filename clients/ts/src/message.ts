@@ -71,6 +71,8 @@ export interface ClusterNode {
   /** For operators only. */
   readonly peerAddr?: string
   readonly state: 'up' | 'suspect' | 'down' | 'draining'
+  /** How long nothing was heard of it; absent if it answers. */
+  readonly silentMs?: number
   readonly applied: number
   /** Messages that it is behind the leader; absent if it has not been heard of lately. */
   readonly lag?: number

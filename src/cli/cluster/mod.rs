@@ -7,7 +7,7 @@
 
 mod table;
 
-pub(super) use table::outlook;
+pub(super) use table::{advice, fares, outlook};
 
 use std::ffi::OsString;
 

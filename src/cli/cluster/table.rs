@@ -27,13 +27,46 @@ pub(super) fn table(cluster: &Value) -> String {
 
 fn rows(cluster: &Value) -> Vec<[String; COLUMNS.len()]> {
     let headings = COLUMNS.map(|(heading, _)| heading.to_owned());
-    let rows = nodes(cluster).iter().map(|node| COLUMNS.map(|(_, name)| cell(member(node, name))));
+    let rows = nodes(cluster).iter().map(|node| COLUMNS.map(|(_, name)| shown(node, name)));
     [headings].into_iter().chain(rows).collect()
+}
+
+/// Of a node that doesn't answer, no figures that may have changed since.
+fn shown(node: &Value, name: &str) -> String {
+    match name {
+        "state" => fares(node),
+        "connections" if member(node, "lag").is_null() => cell(&Value::Null),
+        _ => cell(member(node, name)),
+    }
+}
+
+/// A node's state, and since when it is down.
+pub(in crate::cli) fn fares(node: &Value) -> String {
+    let state = cell(member(node, "state"));
+    match member(node, "silentMs").as_u64() {
+        Some(silent_ms) if state == "down" => format!("down for {}", age(silent_ms / 1_000)),
+        _ => state,
+    }
 }
 
 fn summary(cluster: &Value) -> String {
     let (id, term) = (cell(member(cluster, "cluster")), member(cluster, "term"));
-    format!("cluster {id}, term {term}: {}\n", outlook(cluster))
+    let lines = [format!("cluster {id}, term {term}: {}", outlook(cluster))].into_iter().chain(advice(cluster));
+    lines.map(|line| line + "\n").collect()
+}
+
+/// What to do about each node that is down.
+pub(in crate::cli) fn advice(cluster: &Value) -> impl Iterator<Item = String> {
+    let down = nodes(cluster).iter().filter(|node| member(node, "state") == "down");
+    down.map(|node| member(node, "id"))
+        .map(|id| format!("node {id} is down: start it again, or `repl cluster remove {id}` if it is gone for good"))
+}
+
+/// A time span as people say it.
+fn age(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("min", 60)];
+    let (unit, size) = units.into_iter().find(|(_, size)| seconds >= *size).unwrap_or(("s", 1));
+    format!("{} {unit}", seconds / size)
 }
 
 /// What the cluster could lose and still write.
@@ -116,10 +149,11 @@ mod tests {
     fn cluster(states: &[&str]) -> Value {
         let node = |(number, state): (usize, &&str)| {
             let lag = (*state == "up").then_some(0);
+            let silent_ms = (*state == "down").then_some(125_000);
             let role = if number == 0 { "leader" } else { "follower" };
             json!({
                 "id": number + 1, "role": role, "clientUrl": "http://a:7375", "peerAddr": "a:7376", "state": state,
-                "lag": lag, "connections": 12, "version": if lag.is_some() { "1.2.3" } else { "" },
+                "silentMs": silent_ms, "lag": lag, "connections": 12, "version": if lag.is_some() { "1.2.3" } else { "" },
             })
         };
         let nodes: Vec<Value> = states.iter().enumerate().map(node).collect();
@@ -132,13 +166,16 @@ mod tests {
         assert_eq!(
             text(&["up", "up", "down"]),
             "\
-NODE  ROLE      STATE  LAG  CONNECTIONS  VERSION  CLIENTS        PEERS
-1     leader    up     0    12           1.2.3    http://a:7375  a:7376
-2     follower  up     0    12           1.2.3    http://a:7375  a:7376
-3     follower  down   -    12           -        http://a:7375  a:7376
+NODE  ROLE      STATE           LAG  CONNECTIONS  VERSION  CLIENTS        PEERS
+1     leader    up              0    12           1.2.3    http://a:7375  a:7376
+2     follower  up              0    12           1.2.3    http://a:7375  a:7376
+3     follower  down for 2 min  -    -            -        http://a:7375  a:7376
 cluster c, term 3: 2 of 3 voters are up; without one of them nothing is written
+node 3 is down: start it again, or `repl cluster remove 3` if it is gone for good
 "
         );
+        let ages = [0, 59, 60, 7_199, 86_399, 200_000].map(age);
+        assert_eq!(ages, ["0 s", "59 s", "1 min", "1 h", "23 h", "2 d"]);
         assert!(text(&["up", "down", "down"]).contains("1 of 3 voters are up, and 2 are needed"));
         assert!(text(&["up", "up", "up"]).contains("writes go on without 1 of them"));
     }

@@ -99,7 +99,7 @@ async fn every_code_has_its_golden_answer() {
         answer(WriteError::Refused(Refusal::TicketsFull)).await,
         answer(WriteError::Refused(Refusal::RevocationsFull)).await,
         answer(WriteError::NoLeader).await,
-        answer(NotReady::NoLeader).await,
+        answer(NotReady::NoMajority { voters: 3, missing: [1, 3].map(NodeId::new).into() }).await,
         answer(WriteError::Stopping).await,
         answer(WriteError::Unknown { waited: Duration::from_secs(5) }).await,
     ];

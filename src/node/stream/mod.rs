@@ -104,7 +104,7 @@ pub enum Start {
 }
 
 /// The node serves no streams now. The client should come again, here or elsewhere.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("this node serves no streams: {0}")]
 pub struct NotServing(#[from] pub NotReady);
 

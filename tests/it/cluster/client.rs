@@ -71,6 +71,7 @@ pub(crate) struct Member {
     pub(crate) id: u64,
     pub(crate) role: String,
     pub(crate) state: String,
+    pub(crate) silent_ms: Option<u64>,
     pub(crate) lag: Option<u64>,
     pub(crate) cores: u32,
     pub(crate) connections: u64,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::admin::member;
+use crate::cli::cluster::fares;
 
 /// How much is going on.
 #[derive(Debug, Default)]
@@ -17,10 +18,14 @@ pub(super) struct Node {
     pub(super) id: u64,
     pub(super) role: String,
     pub(super) state: String,
+    /// The same in words.
+    pub(super) fares: String,
+    /// How long nothing was heard of it, if it doesn't answer.
+    pub(super) silent_ms: Option<u64>,
     pub(super) lag: Option<u64>,
     /// The share of its processors that is in use.
     pub(super) cpu: Option<f64>,
-    pub(super) connections: u64,
+    pub(super) connections: Option<u64>,
     /// Messages that it applies in a second.
     pub(super) rate: Option<f64>,
     pub(super) url: String,
@@ -118,10 +123,12 @@ impl Load {
                 id: number(node, "id"),
                 role: text("role"),
                 state: text("state"),
+                fares: fares(node),
+                silent_ms: member(node, "silentMs").as_u64(),
                 lag,
-                cpu: member(node, "cpu").as_f64().filter(|_| lag.is_some()),
-                connections: number(node, "connections"),
                 // One that doesn't answer is not known to do anything.
+                cpu: member(node, "cpu").as_f64().filter(|_| lag.is_some()),
+                connections: member(node, "connections").as_u64().filter(|_| lag.is_some()),
                 rate: rate.filter(|_| lag.is_some()),
                 url: text("clientUrl"),
             }
@@ -158,9 +165,9 @@ impl Load {
         let nodes: Vec<Value> = self
             .nodes()
             .into_iter()
-            .map(|Node { id, role, state, lag, cpu, connections, rate, url }| {
+            .map(|Node { id, role, state, fares: _, silent_ms, lag, cpu, connections, rate, url }| {
                 json!({
-                    "id": id, "role": role, "state": state, "lag": lag, "cpu": cpu, "connections": connections,
+                    "id": id, "role": role, "state": state, "silentMs": silent_ms, "lag": lag, "cpu": cpu, "connections": connections,
                     "messagesPerSecond": rate, "clientUrl": url,
                 })
             })
@@ -231,7 +238,7 @@ pub(super) mod tests {
                 "nodes": [
                     { "id": 1, "role": "leader", "state": "up", "applied": messages + 5, "lag": 0, "cpu": 0.25,
                       "connections": 7, "clientUrl": "http://a:1" },
-                    { "id": 2, "role": "follower", "state": "down", "applied": 5, "connections": 0, "clientUrl": "http://b:1" },
+                    { "id": 2, "role": "follower", "state": "down", "silentMs": 61_000, "applied": 5, "connections": 0, "clientUrl": "http://b:1" },
                 ],
             },
             "topics": [

@@ -2,7 +2,7 @@
 
 use super::load::{Load, Node, Sort, Topic};
 use crate::cli::admin::member;
-use crate::cli::cluster::outlook;
+use crate::cli::cluster::{advice, outlook};
 use crate::cli::columns;
 
 const BOLD: &str = "\x1b[1m";
@@ -35,6 +35,7 @@ pub(super) fn screen(load: &Load, look: &Look, (width, height): (usize, usize)) 
         };
         lines.push(styled(style, line, width));
     }
+    lines.extend(advice(load.cluster()).map(|line| styled("", &line, width)));
     lines.push(String::new());
     let topics = load.topics(look.sort);
     // The heading and the last line are there whatever else is.
@@ -62,9 +63,10 @@ pub(super) fn screen(load: &Load, look: &Look, (width, height): (usize, usize)) 
 pub(super) fn text(load: &Load, sort: Sort, topics_max: usize) -> String {
     let topics: Vec<Topic> = load.topics(sort).into_iter().take(topics_max).collect();
     format!(
-        "{}\n\n{}\n{}",
+        "{}\n\n{}{}\n{}",
         summary(load).join("\n"),
         columns::table(&node_rows(&load.nodes())),
+        advice(load.cluster()).map(|line| line + "\n").collect::<String>(),
         columns::table(&topic_rows(&topics))
     )
 }
@@ -89,10 +91,10 @@ fn node_rows(nodes: &[Node]) -> Vec<[String; 8]> {
         [
             node.id.to_string(),
             node.role.clone(),
-            node.state.clone(),
+            node.fares.clone(),
             node.lag.map_or("-".to_owned(), |lag| lag.to_string()),
             node.cpu.map_or("-".to_owned(), |cpu| format!("{:.0} %", cpu * 100.0)),
-            node.connections.to_string(),
+            node.connections.map_or("-".to_owned(), |connections| connections.to_string()),
             rate(node.rate),
             node.url.clone(),
         ]
@@ -136,15 +138,16 @@ mod tests {
     #[test]
     fn a_screen_shows_nodes_and_the_busiest_topics() {
         let look = Look { server: "http://a:1".to_owned(), ..Look::default() };
-        let lines: Vec<String> = screen(&load(), &look, (90, 12)).iter().map(|line| plain(line)).collect();
+        let lines: Vec<String> = screen(&load(), &look, (110, 13)).iter().map(|line| plain(line)).collect();
         let expected = [
             "repl top  http://a:1",
             "cluster c, term 3: 1 of 2 voters are up, and 2 are needed to write",
             "100 messages/s; node 1: 300 deliveries/s, 3 streams",
             "",
-            "NODE  ROLE      STATE  LAG  LOAD  CONNECTIONS  MSGS/S  CLIENTS",
-            "1     leader    up     0    25 %  7            100     http://a:1",
-            "2     follower  down   -    -     0            -       http://b:1",
+            "NODE  ROLE      STATE           LAG  LOAD  CONNECTIONS  MSGS/S  CLIENTS",
+            "1     leader    up              0    25 %  7            100     http://a:1",
+            "2     follower  down for 1 min  -    -     -            -       http://b:1",
+            "node 2 is down: start it again, or `repl cluster remove 2` if it is gone for good",
             "",
             "MSGS/S  MESSAGES  BYTES    SUBSCRIBERS  TOPIC",
             "100     300       3000     1            a",
