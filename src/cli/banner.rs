@@ -6,11 +6,14 @@ use crate::server::Started;
 /// The first lines that a start prints: where the node is, and what to try next.
 #[must_use]
 pub fn banner(started: &Started) -> String {
-    let Started { version, cluster, node, url, peer, data_dir, asks_for_tokens, .. } = started;
+    let Started { version, cluster, node, url, peer, data_dir, serves_tls, asks_for_tokens, .. } = started;
     let data_dir = data_dir.display();
-    // The lines below are read on this machine, which need not be able to reach what others are told.
-    let here = format!("http://{}", reachable(started.listen));
-    let elsewhere = if started.listen.ip().is_unspecified() && *url == here {
+    let scheme = if *serves_tls { "https" } else { "http" };
+    let local = format!("{scheme}://{}", reachable(started.listen));
+    // The lines below are read on this machine, which need not be able to reach what others are told; but a certificate is
+    // for what they are told.
+    let here = if *serves_tls { url } else { &local };
+    let elsewhere = if started.listen.ip().is_unspecified() && *url == local {
         format!(" (other machines: port {} at any address of this one; --advertise says which)", started.listen.port())
     } else {
         String::new()

@@ -51,13 +51,14 @@ mod tests {
             peer_listen: address,
             peer: "p".to_owned(),
             data_dir: "d".into(),
+            serves_tls: false,
             asks_for_tokens: true,
         };
         write(&path, &started).expect("written");
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
         let expected = serde_json::json!({
             "version": "1", "pid": 2, "cluster": "c", "node": 3, "listen": "127.0.0.1:7375", "url": "u",
-            "peerListen": "127.0.0.1:7375", "peer": "p", "dataDir": "d", "asksForTokens": true,
+            "peerListen": "127.0.0.1:7375", "peer": "p", "dataDir": "d", "servesTls": false, "asksForTokens": true,
         });
         assert_eq!(json, expected);
         assert_eq!(fs::read_dir(&directory).expect("a directory").count(), 1);

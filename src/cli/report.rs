@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use crate::client::ClientError;
+use crate::client::{ClientError, TlsFault};
 
 /// The error and its causes, a line each, and where to read on.
 pub(super) fn report(error: &anyhow::Error, misused: bool) -> String {
@@ -27,11 +27,20 @@ pub(super) fn tell(command: &str, text: &str) {
 
 /// What to do next, where the error itself can't know.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
-    match error.downcast_ref::<ClientError>()? {
-        error if error.is_of_certificate() => Some(
-            "--ca-file says whom to believe besides the system's authorities. A certificate that signs itself must not be one of \
-             an authority: openssl req -x509 -addext basicConstraints=critical,CA:FALSE …",
-        ),
+    let error = error.downcast_ref::<ClientError>()?;
+    if let Some(fault) = error.tls_fault() {
+        return Some(match fault {
+            TlsFault::Plain => "The server speaks no TLS at this port: its address begins with http.",
+            TlsFault::Authority => {
+                "The server shows the certificate of an authority as its own. Have the authority sign one for the server \
+                 (openssl req -x509 -CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:FALSE …): docs/security.md, \
+                 or /docs/security of a node, has the commands."
+            }
+            TlsFault::Expired => "The server needs a new certificate (--tls-cert); it takes it without a restart.",
+            TlsFault::Untrusted => "--ca-file says whom to believe besides the system's authorities.",
+        });
+    }
+    match error {
         ClientError::Unanswered { .. } | ClientError::Timeout(_) => Some(
             "Does a broker run there? --server, REPL_SERVER or a context (repl context add) say where to look; `repl dev` \
              starts one to try.",

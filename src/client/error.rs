@@ -7,8 +7,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Server, Twice};
-use crate::tls;
+use super::{Server, TlsFault, Twice};
 
 /// Why a request was not done, or a stream ended.
 #[derive(Debug, Error)]
@@ -106,16 +105,10 @@ impl ClientError {
         if let Self::Problem { line, .. } = self { *line } else { None }
     }
 
-    /// Whether the server shows a certificate that is not accepted.
+    /// Why the server is not spoken to over TLS, if it is that.
     #[must_use]
-    pub fn is_of_certificate(&self) -> bool {
-        matches!(self, Self::Unanswered { source, .. } if tls::is_of_certificate(source))
-    }
-
-    /// Whether that is because it has expired.
-    #[must_use]
-    pub fn is_of_expired_certificate(&self) -> bool {
-        matches!(self, Self::Unanswered { source, .. } if tls::is_of_expired_certificate(source))
+    pub fn tls_fault(&self) -> Option<TlsFault> {
+        if let Self::Unanswered { source, .. } = self { TlsFault::of(source) } else { None }
     }
 
     /// How long the server wants to be left alone.

@@ -29,6 +29,7 @@ pub use self::feed::{Feed, Told};
 use self::search::Rounds;
 pub use self::server::{Server, ServerError};
 pub use self::subscription::{Event, Message, Subscription};
+pub use crate::tls::TlsFault;
 
 /// For a connection to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -258,7 +258,8 @@ pub async fn run(
                 let listening = admin::listen(&path).map_err(|source| ServerError::Admin { path, source });
                 let (operators, _file) = listening?;
                 tasks.spawn(http::serve_admin(operators, api, stopping.clone()));
-                let told = Told { listen, peer_listen, member, data_dir, asks_for_tokens: auth.is_some() };
+                let (serves_tls, asks_for_tokens) = (settings.tls_cert.is_some(), auth.is_some());
+                let told = Told { listen, peer_listen, member, data_dir, serves_tls, asks_for_tokens };
                 told.serve(&node, tell, stop, &stopping).await?;
                 waiting_for("clients to go to other nodes", node.drain()).await;
                 Ok(())
@@ -453,6 +454,7 @@ struct Told {
     peer_listen: SocketAddr,
     member: Member,
     data_dir: PathBuf,
+    serves_tls: bool,
     asks_for_tokens: bool,
 }
 
@@ -494,6 +496,7 @@ impl Told {
             peer_listen: self.peer_listen,
             peer: self.member.peer.clone(),
             data_dir: self.data_dir.clone(),
+            serves_tls: self.serves_tls,
             asks_for_tokens: self.asks_for_tokens,
         }
     }

@@ -40,6 +40,8 @@ pub struct Started {
     pub peer: String,
     /// Absolute.
     pub data_dir: PathBuf,
+    /// Whether clients are served over TLS.
+    pub serves_tls: bool,
     /// Whether clients are asked who they are.
     pub asks_for_tokens: bool,
 }

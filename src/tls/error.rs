@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rustls::CertificateError;
+use rustls::{CertificateError, OtherError};
 use thiserror::Error;
 
 /// Why files can't be used for TLS: which one, and what is wrong with it.
@@ -97,26 +97,45 @@ pub enum TlsError {
     },
 }
 
-/// Whether there is no connection because the certificate of the other side is not accepted.
-#[must_use]
-pub fn is_of_certificate(error: &(dyn Error + 'static)) -> bool {
-    certificate_error(error).is_some()
+/// Why whoever connects gets no TLS, where there is something to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The other side speaks something else.
+    Plain,
+    /// The other side's certificate is that of an authority, which proves no server.
+    Authority,
+    /// It has expired.
+    Expired,
+    /// It is not accepted for another reason.
+    Untrusted,
 }
 
-/// Whether that is because it has expired.
-#[must_use]
-pub fn is_of_expired_certificate(error: &(dyn Error + 'static)) -> bool {
-    matches!(certificate_error(error), Some(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
-}
-
-fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
-    if let Some(rustls::Error::InvalidCertificate(wrong)) = error.downcast_ref() {
-        return Some(wrong);
+impl TlsFault {
+    /// What lies below an error. `None`: it is nothing of these.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        match error.downcast_ref() {
+            Some(rustls::Error::InvalidMessage(_)) => return Some(Self::Plain),
+            Some(rustls::Error::InvalidCertificate(wrong)) => return Some(Self::of_certificate(wrong)),
+            _ => {}
+        }
+        let below = match error.downcast_ref::<io::Error>() {
+            // It holds what is none of its sources.
+            Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+        below.and_then(Self::of)
     }
-    let below = match error.downcast_ref::<io::Error>() {
-        // It holds what is none of its sources.
-        Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
-        None => error.source(),
-    };
-    below.and_then(certificate_error)
+
+    fn of_certificate(wrong: &CertificateError) -> Self {
+        match wrong {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::Other(OtherError(other))
+                if matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                Self::Authority
+            }
+            _ => Self::Untrusted,
+        }
+    }
 }

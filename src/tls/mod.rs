@@ -22,7 +22,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::acceptor::{AcceptError, Acceptor};
-pub use self::error::{TlsError, is_of_certificate, is_of_expired_certificate};
+pub use self::error::{TlsError, TlsFault};
 pub use self::mutual::{Mutual, MutualFiles, PeerCertificate, Stream, is_of_tls};
 pub use self::pem::expires;
 

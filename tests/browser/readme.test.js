@@ -23,6 +23,7 @@ const PAGE = README.take('A tour of 60 seconds', 'js', 'lines')
 const THREE = README.take('Three nodes on one machine', 'sh', 'start', 'look', 'subscribe', 'kill', 'again')
 const OPERATE = README.take('Operate', 'sh', 'orders')
 const GUARDED = README.take('Who may do what', 'sh', 'start', 'write')
+const ENCRYPTED = Document.of('docs/security.md').take('TLS for clients', 'sh', 'serve', 'ask')
 const TOKEN = README.take('Who may do what', 'json', 'claims')
 const SYMPTOMS = Document.of('docs/operations.md').take('', 'sh', 'look')
 const WHO = Document.of('docs/presence.md').take('', 'sh', 'commands')
@@ -135,6 +136,14 @@ test('the commands for tokens do what the README says', async (t) => {
   const shown = JSON.parse(TOKEN.claims)
   assert.deepEqual({sub, repl: {manage: [], admin: false, ...repl}}, {sub: shown.sub, repl: shown.repl})
   assert.equal((await fetch(`http://127.0.0.1:${port}/sse?topic=inbox:ada`)).status, 401)
+})
+
+test('the commands for certificates do what the page on security says', async (t) => {
+  const port = await freePorts()
+  const terminal = shell(t, {REPL_LISTEN: `127.0.0.1:${port}`})
+  await terminal.run(ENCRYPTED.serve)
+  const told = await terminal.run(replaced(ENCRYPTED.ask, {7375: port}))
+  assert.match(told, /"ready".*TOPIC\tMESSAGES/s)
 })
 
 test('the commands for presence do what its page says', async (t) => {

@@ -254,11 +254,14 @@ fn the_first_lines_tell_what_to_try_next() {
         peer_listen: "10.0.0.5:7376".parse().expect("an address"),
         peer: "10.0.0.5:7376".to_owned(),
         data_dir: "/var/lib/repl".into(),
+        serves_tls: false,
         asks_for_tokens: false,
     };
     golden::check("banner.txt", &repl::cli::banner(&advertised));
     let asking = Started { asks_for_tokens: true, ..advertised.clone() };
     golden::check("banner-tokens.txt", &repl::cli::banner(&asking));
+    let encrypted = Started { serves_tls: true, ..advertised.clone() };
+    golden::check("banner-tls.txt", &repl::cli::banner(&encrypted));
     // What it was told is no address that others could use.
     let everywhere = Started { url: "http://127.0.0.1:7375".to_owned(), ..advertised };
     golden::check("banner-everywhere.txt", &repl::cli::banner(&everywhere));

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_blocking;
@@ -215,6 +216,35 @@ async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     assert_eq!(asks(&["sub", "a"], &token).await, Some(4), "who shows this certificate could be anybody");
     let said = complains(repl(cluster.nodes[node].url(), &["topic", "list", "--patience", "1s"])).await;
     assert!(said.contains("--ca-file says whom to believe"), "{said}");
+}
+
+#[tokio::test]
+async fn a_command_that_gets_no_tls_is_told_what_to_change() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    // As `openssl req -x509` makes it, unless told otherwise.
+    let own = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let write = |name: &str, text: &str| {
+        let file = cluster.path(name);
+        fs::write(&file, text).expect("written");
+        file.to_str().expect("UTF-8").to_owned()
+    };
+    let certificate = write("own.pem", &params.self_signed(&own).expect("a certificate").pem());
+    let key = write("own.key", &own.serialize_pem());
+    let encrypted = cluster.add(&["--tls-cert", &certificate, "--tls-key", &key]).await;
+    let plain = Cluster::of(1).await;
+    let asks = async |server: &str, words: &[&str]| {
+        let list = ["topic", "list", "--patience", "1s"];
+        complains(repl(server, &[&list[..], words].concat())).await
+    };
+    let url = cluster.nodes[encrypted].url();
+    let said = asks(url, &["--ca-file", &certificate]).await;
+    assert!(said.contains("CaUsedAsEndEntity") && said.contains("certificate of an authority as its own"), "{said}");
+    let said = asks(&url.replace("https", "http"), &[]).await;
+    assert!(said.contains("its URLs begin with https"), "{said}");
+    let said = asks(&plain.url(0).replace("http", "https"), &[]).await;
+    assert!(said.contains("its address begins with http."), "{said}");
 }
 
 #[tokio::test]

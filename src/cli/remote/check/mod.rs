@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use self::verdict::{Finding, Level, Thresholds, judge};
 use crate::cli::admin::member;
 use crate::cli::output::{self, Done};
-use crate::client::{Certificates, Client, ClientError, Options, Server};
+use crate::client::{Certificates, Client, ClientError, Options, Server, TlsFault};
 
 /// In place of the exit codes of other commands.
 pub(super) const EXIT_CODES: &str = "\
@@ -134,7 +134,7 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
 /// What is wrong with a server that doesn't say that it is ready.
 fn judge_error(server: &Server, error: &ClientError, level: Level) -> Finding {
     match error {
-        error if error.is_of_expired_certificate() => certificates::expired(server),
+        error if error.tls_fault() == Some(TlsFault::Expired) => certificates::expired(server),
         ClientError::Problem { .. } => Finding::new(level, format!("{server} is not ready: {error}")),
         _ => Finding::new(level, error.to_string()),
     }
