@@ -97,13 +97,13 @@ fn parse_tag(value: &[u8]) -> Option<(Tag, &[u8])> {
     Some((Tag { publisher: usize::try_from(publisher).ok()?, number }, rest))
 }
 
-/// The digits that a text begins with, and what follows them.
+/// The number that a text begins with, and what follows it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = text.split_at_checked(len)?;
-    let digits = (!digits.is_empty()).then_some(digits)?;
-    let number =
-        digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    let (mut number, mut rest) = (None, text);
+    while let Some((digit, behind)) = rest.split_first().filter(|(digit, _)| digit.is_ascii_digit()) {
+        number = Some(number.unwrap_or(0_u64).checked_mul(10)?.checked_add(u64::from(digit - b'0'))?);
+        rest = behind;
+    }
     Some((number?, rest))
 }
 

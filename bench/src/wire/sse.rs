@@ -1,11 +1,16 @@
 //! Server-Sent Events as the load reads them: chunks of HTTP/1.1 and the events in them, without copying what arrives
 //! whole.
 
+use std::sync::LazyLock;
+
 use anyhow::{Result, ensure};
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// More than any server writes as one.
 const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What ends a block. Made once: for events this short, making it costs more than looking.
+static BLOCK_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +117,7 @@ impl Blocks {
         if !self.begun.is_empty() {
             // The two line breaks may have come apart.
             let apart = self.begun.ends_with(b"\n") && bytes.starts_with(b"\n");
-            let end = if apart { Some(1) } else { memmem::find(bytes, b"\n\n").map(|at| at + 2) };
+            let end = if apart { Some(1) } else { BLOCK_END.find(bytes).map(|at| at + 2) };
             let Some((rest, behind)) = end.and_then(|end| bytes.split_at_checked(end)) else {
                 self.begun.extend_from_slice(bytes);
                 return;
@@ -122,7 +127,7 @@ impl Blocks {
             self.begun.clear();
             bytes = behind;
         }
-        while let Some((block, behind)) = memmem::find(bytes, b"\n\n").and_then(|at| bytes.split_at_checked(at + 2)) {
+        while let Some((block, behind)) = BLOCK_END.find(bytes).and_then(|at| bytes.split_at_checked(at + 2)) {
             each(event(block));
             bytes = behind;
         }
