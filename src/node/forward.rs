@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::consensus::wire::{self, Propose, ProposeRefused, ProposeReply, kind};
-use crate::consensus::{Consensus, ProposeError, Proposed};
+use crate::consensus::{Consensus, ProposeError, Proposed, until_no_more_come};
 use crate::domain::{NodeId, TraceContext};
 use crate::rpc::{CallError, Lane, Peer};
 use crate::state::EncodedCommand;
@@ -71,6 +71,7 @@ async fn run(consensus: Consensus, mut queue: mpsc::Receiver<Waiting>) {
     loop {
         let permit = in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         let Some(first) = queue.recv().await else { return };
+        until_no_more_come(&queue).await;
         let mut batch = gather(first, &mut queue);
         // Nobody is to find a write done later of which it was told that it may not be.
         batch.retain(|waiting| !waiting.reply.is_closed());
