@@ -20,14 +20,16 @@ pub struct Certificates {
 }
 
 impl Client {
-    /// Looks at the certificates of the present server, once.
+    /// Looks at the certificates of the present server, once. Only an operator may ask for the one `of_peers`; anybody else
+    /// would be refused.
     ///
     /// # Errors
     /// It said nothing in time.
-    pub async fn certificates(&self) -> Result<Certificates, ClientError> {
+    pub async fn certificates(&self, of_peers: bool) -> Result<Certificates, ClientError> {
         let looked = async {
             let server = self.server();
-            let response = self.ask(Method::GET, "/metrics", |request| request).await?;
+            let route = if of_peers { "/metrics" } else { "/livez" };
+            let response = self.ask(Method::GET, route, |request| request).await?;
             let shown = response.extensions().get().and_then(TlsInfo::peer_certificate);
             let of_clients = shown.and_then(tls::expires);
             let text = response.text().await.map_err(|source| ClientError::Unanswered { server, source })?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use reqwest::Method;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -50,15 +51,18 @@ async fn a_monitor_is_told_what_is_wrong_with_a_cluster_and_how_bad_it_is() {
     cluster.nodes[gone].kill();
     comes_to(&serving, &[], 1, &format!("WARNING: no answer from node {id}")).await;
     comes_to(&serving, &["--down-critical", "1"], 2, &format!("CRITICAL: no answer from node {id}")).await;
+    let text = comes_to(&all, &[], 1, &format!("WARNING: no answer from node {id} |")).await;
+    assert!(!text.contains(cluster.url(gone)), "one fault is told once: {text}");
     comes_to(&serving, &["--down-warning", "2"], 0, "2 of 3 voters are up").await;
     comes_to(&all, &["--down-warning", "2"], 1, &format!("no answer from {}", cluster.url(gone))).await;
     comes_to(cluster.url(gone), &[], 2, "CRITICAL: no answer from http").await;
 
     let other = 3 - leader - gone;
     cluster.nodes[other].kill();
-    comes_to(&serving, &[], 2, "nobody leads, so nothing is written").await;
-    let text = comes_to(&serving, &["--output", "json"], 2, "1 of 3 voters are up, and 2 are needed").await;
+    // One fault, told once, whoever is asked.
+    let text = comes_to(&all, &["--output", "json"], 2, "1 of 3 voters are up, and 2 are needed").await;
     let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["findings"].as_array().map(Vec::len), Some(1), "{text}");
     assert_eq!((&document["status"], &document["measured"]["votersUp"]), (&"critical".into(), &1.into()), "{text}");
 }
 
@@ -85,6 +89,27 @@ async fn what_a_monitor_can_not_know_is_unknown_and_no_alarm() {
     assert_eq!(check("not an address", &[]).await.0, Some(3));
     // Nobody is there: that is known.
     assert_eq!(check(&free_address(), &[]).await.0, Some(2));
+}
+
+#[tokio::test]
+async fn a_monitor_without_the_rights_of_an_operator_asks_for_nothing_that_it_is_refused() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let secret = cluster.path("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
+    let secret = secret.to_str().expect("UTF-8");
+    let node = cluster.add(&["--token-secret-file", secret]).await;
+    let url = cluster.nodes[node].url();
+    let token = |rights: &[&str]| {
+        let output = repl(&[&["token", "create", "--secret-file", secret], rights].concat()).output().expect("it runs");
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    };
+    let file = cluster.path("token");
+    std::fs::write(&file, token(&["--subscribe", "**"])).expect("written");
+    comes_to(url, &["--token-file", file.to_str().expect("UTF-8")], 0, "OK: node 1 leads").await;
+
+    let request = cluster.client.request(Method::GET, &format!("{url}/metrics")).bearer_auth(token(&["--admin"]));
+    let metrics = cluster.client.send(request).await.expect(200).text;
+    assert!(!metrics.contains(r#"repl_http_problems_total{code="forbidden"}"#), "{metrics}");
 }
 
 /// Shows a certificate that has expired to whoever connects, which no node does.

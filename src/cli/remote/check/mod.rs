@@ -8,7 +8,6 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::join;
 use tokio::runtime::Builder;
 
 use self::verdict::{Finding, Level, Thresholds, judge};
@@ -92,8 +91,25 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
     let of_one = |server| Client::new(Options { servers: vec![server], ..options.clone() });
     let clients = options.servers.iter().cloned().map(of_one).collect::<Result<Vec<_>, _>>()?;
     let now = Timestamp::now();
-    let ask = async |client: &Client| join!(client.get_once("/readyz"), client.certificates());
-    let (ready, shown): (Vec<_>, Vec<_>) = join_all(clients.iter().map(ask)).await.into_iter().unzip();
+    let ready = join_all(clients.iter().map(|client| client.get_once("/readyz"))).await;
+
+    // One that serves knows more than one that is cut off.
+    let (serve, others): (Vec<_>, Vec<_>) = clients.iter().zip(&ready).partition(|(_, answer)| answer.is_ok());
+    let mut cluster = Value::Null;
+    let mut refusal = None;
+    for (client, _) in serve.into_iter().chain(others) {
+        match client.get_once("/cluster").await {
+            Ok(view) => {
+                cluster = view;
+                break;
+            }
+            Err(error @ ClientError::Problem { .. }) => refusal = refusal.or(Some(error)),
+            Err(_) => {}
+        }
+    }
+
+    let is_operator = verdict::is_for_operator(&cluster);
+    let shown = join_all(clients.iter().map(|client| client.certificates(is_operator))).await;
     let shown: Vec<Certificates> = shown.into_iter().map(Result::unwrap_or_default).collect();
     let mut findings = Vec::new();
     // One of several that doesn't serve is passed over by clients.
@@ -101,25 +117,15 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
     for ((client, answer), shown) in clients.iter().zip(&ready).zip(&shown) {
         let server = client.server();
         findings.extend(certificates::judge(&server, *shown, thresholds.certificate_days, now));
-        findings.extend(answer.as_ref().err().map(|error| judge_error(&server, error, level)));
+        let error = answer.as_ref().err();
+        findings.extend(error.and_then(|error| judge_error(&server, error, level, &cluster, &thresholds)));
     }
-
-    // One that serves knows more than one that is cut off.
-    let (serve, others): (Vec<_>, Vec<_>) = clients.iter().zip(&ready).partition(|(_, answer)| answer.is_ok());
     let mut measured = json!({});
-    let mut refusal = None;
-    for (client, _) in serve.into_iter().chain(others) {
-        match client.get_once("/cluster").await {
-            Ok(cluster) => {
-                findings.extend(judge(&cluster, &thresholds));
-                measured = verdict::measure(&cluster);
-                break;
-            }
-            Err(error @ ClientError::Problem { .. }) => refusal = refusal.or(Some(error)),
-            Err(_) => {}
-        }
+    if !cluster.is_null() {
+        findings.extend(judge(&cluster, &thresholds));
+        measured = verdict::measure(&cluster);
     }
-    if let (Some(refusal), None) = (refusal, measured.get("nodes")) {
+    if let (Some(refusal), Value::Null) = (refusal, cluster) {
         if findings.is_empty() {
             return Err(refusal).context("the cluster can't be seen");
         }
@@ -131,12 +137,21 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
     Ok(Report { findings, measured, thresholds })
 }
 
-/// What is wrong with a server that doesn't say that it is ready.
-fn judge_error(server: &Server, error: &ClientError, level: Level) -> Finding {
+/// What is wrong with a server that doesn't say that it is ready, unless that is found wrong with its cluster.
+fn judge_error(
+    server: &Server,
+    error: &ClientError,
+    level: Level,
+    cluster: &Value,
+    thresholds: &Thresholds,
+) -> Option<Finding> {
     match error {
-        error if error.tls_fault() == Some(TlsFault::Expired) => certificates::expired(server),
-        ClientError::Problem { .. } => Finding::new(level, format!("{server} is not ready: {error}")),
-        _ => Finding::new(level, error.to_string()),
+        error if error.tls_fault() == Some(TlsFault::Expired) => Some(certificates::expired(server)),
+        ClientError::Problem { .. } => {
+            (!verdict::lacks_majority(cluster)).then(|| Finding::new(level, format!("{server} is not ready: {error}")))
+        }
+        _ => (!verdict::tells_of(cluster, thresholds, &server.to_string()))
+            .then(|| Finding::new(level, error.to_string())),
     }
 }
 

@@ -69,22 +69,28 @@ pub(super) fn judge(cluster: &Value, thresholds: &Thresholds) -> Vec<Finding> {
     let measured = measure(cluster);
     let number = |name: &str| member(&measured, name).as_u64().unwrap_or_default();
 
-    if member(cluster, "leader").is_null() {
-        find(Level::Critical, "nobody leads, so nothing is written".to_owned());
-    }
-    let (up, voters) = (number("votersUp"), number("voters"));
-    let majority = voters / 2 + 1;
-    if up < majority {
-        find(Level::Critical, format!("{up} of {voters} voters are up, and {majority} are needed to write"));
-    }
     let down: Vec<String> = nodes(cluster).filter(|node| !answers(node)).map(name).collect();
-    let level = level(number("down"), thresholds.down_warning, thresholds.down_critical);
-    if let (Some(level), false) = (level, down.is_empty()) {
-        find(level, format!("no answer from {}", down.join(", ")));
+    let down = down.join(", ");
+    if lacks_majority(cluster) {
+        // Then nobody leads; that is no other fault.
+        let (up, voters) = (number("votersUp"), number("voters"));
+        let text = format!(
+            "{up} of {voters} voters are up, and {} are needed to write; no answer from {down}",
+            voters / 2 + 1
+        );
+        find(Level::Critical, text);
+    } else {
+        if member(cluster, "leader").is_null() {
+            find(Level::Critical, "nobody leads, so nothing is written".to_owned());
+        }
+        let level = level(number("down"), thresholds.down_warning, thresholds.down_critical);
+        if let (Some(level), false) = (level, down.is_empty()) {
+            find(level, format!("no answer from {down}"));
+        }
     }
     for node in nodes(cluster).filter(|node| answers(node)) {
         let lag = member(node, "lag").as_u64().unwrap_or_default();
-        if let Some(level) = self::level(lag, thresholds.lag_warning, thresholds.lag_critical) {
+        if let Some(level) = level(lag, thresholds.lag_warning, thresholds.lag_critical) {
             find(level, format!("{} is {lag} messages behind", name(node)));
         }
     }
@@ -95,17 +101,35 @@ pub(super) fn judge(cluster: &Value, thresholds: &Thresholds) -> Vec<Finding> {
     findings
 }
 
+/// Whether fewer voters answer than are needed to write.
+pub(super) fn lacks_majority(cluster: &Value) -> bool {
+    let voters = nodes(cluster).filter(|node| is_voter(node));
+    let (up, down): (Vec<_>, Vec<_>) = voters.partition(|node| answers(node));
+    !down.is_empty() && up.len() <= down.len()
+}
+
+/// Whether what is found wrong with a cluster says that the node with this URL doesn't answer.
+pub(super) fn tells_of(cluster: &Value, thresholds: &Thresholds, url: &str) -> bool {
+    let down = || nodes(cluster).filter(|node| !answers(node));
+    let is_told = level(down().count() as u64, thresholds.down_warning, thresholds.down_critical).is_some();
+    (is_told || lacks_majority(cluster)) && down().any(|node| member(node, "clientUrl") == url)
+}
+
+/// Whether it was shown to an operator, who sees more.
+pub(super) fn is_for_operator(cluster: &Value) -> bool {
+    nodes(cluster).any(|node| !member(node, "peerAddr").is_null())
+}
+
 /// What there is to measure.
 pub(super) fn measure(cluster: &Value) -> Value {
-    let is_voter = |node: &&Value| member(node, "role") != "learner";
     let number = |node: &Value, name: &str| member(node, name).as_u64().unwrap_or_default();
     json!({
         "leader": member(cluster, "leader"),
         "term": member(cluster, "term"),
         "nodes": nodes(cluster).count(),
         "down": nodes(cluster).filter(|node| !answers(node)).count(),
-        "voters": nodes(cluster).filter(is_voter).count(),
-        "votersUp": nodes(cluster).filter(is_voter).filter(|node| answers(node)).count(),
+        "voters": nodes(cluster).filter(|node| is_voter(node)).count(),
+        "votersUp": nodes(cluster).filter(|node| is_voter(node) && answers(node)).count(),
         "lag": nodes(cluster).map(|node| number(node, "lag")).max(),
         "connections": nodes(cluster).map(|node| number(node, "connections")).sum::<u64>(),
     })
@@ -113,6 +137,10 @@ pub(super) fn measure(cluster: &Value) -> Value {
 
 fn nodes(cluster: &Value) -> impl Iterator<Item = &Value> {
     member(cluster, "nodes").as_array().into_iter().flatten()
+}
+
+fn is_voter(node: &Value) -> bool {
+    member(node, "role") != "learner"
 }
 
 /// One that is about to stop still does.
@@ -169,12 +197,9 @@ mod tests {
         check(
             None,
             &[up, down, down],
-            &[
-                (Level::Critical, "nobody leads, so nothing is written"),
-                (Level::Critical, "1 of 3 voters are up, and 2 are needed to write"),
-                (Level::Warning, "no answer from node 2, node 3"),
-            ],
+            &[(Level::Critical, "1 of 3 voters are up, and 2 are needed to write; no answer from node 2, node 3")],
         );
+        check(None, &[up, up, up], &[(Level::Critical, "nobody leads, so nothing is written")]);
         check(
             Some(1),
             &[("leader", "up", 0), ("follower", "up", 10), ("learner", "up", 100)],
