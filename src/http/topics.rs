@@ -98,6 +98,9 @@ pub(super) struct TopicPage {
     /// What to send as `after` for the next page. Absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// `true` if no token was sent where there are tokens: topics that need one are not shown. Else absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anonymous: Option<bool>,
 }
 
 /// The query of the list.
@@ -140,7 +143,8 @@ pub(super) async fn list(
     let more = topics.len() > query.limit;
     topics.truncate(query.limit);
     let next = topics.last().filter(|_| more).map(|topic| topic.info.name.as_str().to_owned());
-    Json(TopicPage { topics: topics.into_iter().map(TopicBody::from).collect(), next }).into_response()
+    let anonymous = matches!(caller, Caller::Anonymous(_)).then_some(true);
+    Json(TopicPage { topics: topics.into_iter().map(TopicBody::from).collect(), next, anonymous }).into_response()
 }
 
 /// Create a topic

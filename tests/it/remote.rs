@@ -248,6 +248,29 @@ async fn a_command_that_gets_no_tls_is_told_what_to_change() {
 }
 
 #[tokio::test]
+async fn whoever_sees_no_topics_for_lack_of_a_token_is_told_so() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let secret = cluster.path("secret");
+    fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
+    let secret = secret.to_str().expect("UTF-8").to_owned();
+    let node = cluster.add(&["--token-secret-file", &secret]).await;
+    let url = cluster.url(node).to_owned();
+    let (code, token) = run(repl(&url, &["token", "create", "--secret-file", &secret, "--manage", "**"])).await;
+    assert_eq!(code, Some(0));
+    let list = async |token: Option<&str>| {
+        let mut command = repl(&url, &["topic", "list"]);
+        command.envs(token.map(|token| ("REPL_TOKEN", token)));
+        let output = spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+        assert_eq!(output.status.code(), Some(0));
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"))
+    };
+    let [topics, told] = list(None).await;
+    assert!(topics.lines().count() == 1 && told.contains("topics that need one are not listed"), "{topics}{told}");
+    let [topics, told] = list(Some(token.trim())).await;
+    assert_eq!((topics.lines().count(), told.as_str()), (1, ""), "there are none");
+}
+
+#[tokio::test]
 async fn a_line_that_can_not_be_published_is_named_as_it_stands_in_the_input() {
     let cluster = Cluster::with(1, &["--auto-create"]).await;
     let file = cluster.path("lines");

@@ -1,5 +1,6 @@
 //! `repl topic`: what topics there are, and what they are set to.
 
+use std::io::{self, Write};
 use std::slice;
 
 use anyhow::Context;
@@ -76,7 +77,7 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
 async fn list(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
     let prefix = matches.get_one::<String>("prefix").map_or("", String::as_str);
     let mut topics = Vec::new();
-    let mut after = None;
+    let (mut after, mut anonymous) = (None, false);
     loop {
         let query: Vec<_> =
             [("prefix", prefix.to_owned())].into_iter().chain(after.map(|after| ("after", after))).collect();
@@ -84,10 +85,15 @@ async fn list(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
         if let Some(page) = page.get_mut("topics").and_then(Value::as_array_mut) {
             topics.append(page);
         }
+        anonymous |= member(&page, "anonymous") == true;
         after = member(&page, "next").as_str().map(str::to_owned);
         if after.is_none() {
             break;
         }
+    }
+    if anonymous && topics.is_empty() {
+        let advice = "--token-file, REPL_TOKEN or a context (repl context add) show one";
+        let _ = writeln!(io::stderr(), "repl: no token was sent, and topics that need one are not listed: {advice}");
     }
     Ok(output::choose(matches, &json!({ "topics": topics }), || table(&topics)))
 }
