@@ -30,6 +30,33 @@ test('everybody can read the manual: light on a desktop, dark on a phone', {skip
   assert.deepEqual(urls.filter((url) => !url.startsWith(node.url)), [])
 })
 
+test('the manual is searched by keyboard, and read without scripts', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+  const page = await browse(t, `${node.url}/docs`)
+  const field = page.getByRole('searchbox', {name: 'Search'})
+  await field.waitFor()
+  await page.keyboard.press('/')
+  await page.keyboard.type('stream reconnect')
+  const first = page.getByRole('region', {name: 'Search results'}).getByRole('link').first()
+  await first.waitFor()
+  assert.equal(await first.textContent(), 'Questions: Why does my stream reconnect?')
+  await page.evaluate(axe)
+  const {violations} = await page.evaluate(() => window.axe.run())
+  assert.deepEqual(violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html)}`), [])
+  await page.keyboard.press('Escape')
+  await page.getByRole('region', {name: 'Search results'}).waitFor({state: 'hidden'})
+  await page.keyboard.type('stream reconnect')
+  await first.waitFor()
+  await page.keyboard.press('ArrowDown')
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', {name: 'Why does my stream reconnect?'}).waitFor()
+
+  const plain = await browse(t, `${node.url}/docs/faq`, {javaScriptEnabled: false})
+  await plain.getByRole('heading', {level: 1, name: 'Questions'}).waitFor()
+  assert.equal(await plain.getByRole('searchbox').count(), 0)
+})
+
 test('the manual is used by keyboard alone, and a problem leads into it', {skip}, async (t) => {
   const node = await Broker.start(t)
   const page = await browse(t, `${node.url}/problems/no-leader`)

@@ -1,9 +1,10 @@
 //! The manual: the README and pages of `docs/` as they were when the program was built, for people whose machine has no network.
 //!
 //! The pages are embedded as they are, and made into HTML when somebody first asks for one. What the reference says of this
-//! program was compared with it by a test, so whoever reads it here reads what this version does. Nothing runs in a page,
-//! and nothing comes from elsewhere.
+//! program was compared with it by a test, so whoever reads it here reads what this version does. All that runs in a page
+//! is its search, and nothing comes from elsewhere.
 
+mod index;
 mod page;
 
 use std::collections::BTreeMap;
@@ -40,12 +41,20 @@ const PAGES: [(&str, &str, &str); 14] = [
 /// The page that has no name.
 const INDEX: &str = "";
 
-const STYLE: (&str, &str) = ("manual.css", include_str!("manual.css"));
+/// What a page is made of besides: the name in its URL, its type, and its text.
+const ASSETS: [(&str, &str, &str); 2] = [
+    ("manual.css", "text/css; charset=utf-8", include_str!("manual.css")),
+    ("manual.js", "text/javascript; charset=utf-8", include_str!("manual.js")),
+];
 
-/// A page may load the style and the icon, and do nothing.
+/// What its search looks through.
+const SECTIONS: &str = "search.json";
+
+/// A page may load the style, the icon and its search, and what that looks through.
 const POLICY: [(HeaderName, &str); 1] = [(
     CONTENT_SECURITY_POLICY,
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 )];
 
 /// Where everything is.
@@ -67,8 +76,12 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 4] {
 fn show(name: &str) -> Result<Response, Problem> {
     static HTML: LazyLock<BTreeMap<&str, Bytes>> =
         LazyLock::new(|| PAGES.iter().map(|(name, file, text)| (*name, page::html(file, text).into())).collect());
-    if name == STYLE.0 {
-        return Ok((HEADERS, [(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE.1).into_response());
+    static FOUND_IN: LazyLock<Bytes> = LazyLock::new(|| index::sections().to_string().into());
+    if let Some((_, media_type, text)) = ASSETS.iter().find(|(asset, ..)| *asset == name) {
+        return Ok((HEADERS, [(CONTENT_TYPE, *media_type)], *text).into_response());
+    }
+    if name == SECTIONS {
+        return Ok((HEADERS, [(CONTENT_TYPE, "application/json")], FOUND_IN.clone()).into_response());
     }
     let html =
         HTML.get(name).ok_or_else(|| Problem::new(Code::RouteNotFound, "See /docs for the pages that there are."))?;

@@ -7,12 +7,11 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html::pu
 use super::{HOME, PAGES};
 
 /// A heading: its level, its text, and the name by which links reach it.
-type Heading = (HeadingLevel, String, String);
+pub(super) type Heading = (HeadingLevel, String, String);
 
 /// The whole page that a file of the repository makes.
 pub(super) fn html(file: &str, text: &str) -> String {
-    let mut events: Vec<_> = led_on(file, Parser::new_ext(text, Options::ENABLE_TABLES)).collect();
-    let headings = name_headings(&mut events);
+    let (events, headings) = parsed(file, text);
     let mut main = String::new();
     push_html(&mut main, events.into_iter());
     let sections: String = headings
@@ -31,6 +30,7 @@ pub(super) fn html(file: &str, text: &str) -> String {
 <title>{title} · repl</title>
 <link rel="icon" href="/console/icon.svg">
 <link rel="stylesheet" href="/docs/manual.css">
+<script type="module" src="/docs/manual.js"></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>
@@ -51,8 +51,15 @@ pub(super) fn html(file: &str, text: &str) -> String {
     )
 }
 
+/// What a page says, with links that lead on and headings that have names, and these headings.
+pub(super) fn parsed<'a>(file: &'a str, text: &'a str) -> (Vec<Event<'a>>, Vec<Heading>) {
+    let mut events: Vec<_> = led_on(file, Parser::new_ext(text, Options::ENABLE_TABLES)).collect();
+    let headings = name_headings(&mut events);
+    (events, headings)
+}
+
 /// The first line, which is a heading.
-fn title(text: &str) -> &str {
+pub(super) fn title(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
 }
 
@@ -61,7 +68,7 @@ fn entry((name, path, text): &(&str, &str, &str), file: &str) -> String {
     format!("<li><a href=\"{}\"{current}>{}</a></li>\n", url(name), escaped(title(text)))
 }
 
-fn url(name: &str) -> String {
+pub(super) fn url(name: &str) -> String {
     if name.is_empty() { HOME.to_owned() } else { format!("{HOME}/{name}") }
 }
 
@@ -84,6 +91,10 @@ fn led_on<'a>(file: &str, events: impl Iterator<Item = Event<'a>>) -> impl Itera
 }
 
 fn target(file: &str, link: &str) -> Option<String> {
+    // What the text shows of a node at its default port is on this one.
+    if let Some(path) = link.strip_prefix("http://127.0.0.1:7375/") {
+        return Some(format!("/{path}"));
+    }
     // What has a scheme, and what stays on the page.
     if link.contains(':') || link.starts_with('#') {
         return Some(link.to_owned());
@@ -142,6 +153,7 @@ mod tests {
             ("../README.md", Some("/docs")),
             ("../presence.md#inboxes", Some("/docs/presence#inboxes")),
             ("#publish", Some("#publish")),
+            ("http://127.0.0.1:7375/console", Some("/console")),
             ("https://example.com/", Some("https://example.com/")),
             ("../../README.md#limits", Some("/docs/readme#limits")),
             ("../../ARCHITECTURE.md", None),

@@ -1,5 +1,7 @@
 //! The manual: its pages, and where they lead.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::http::Code;
 
@@ -34,7 +36,24 @@ async fn every_page_is_there_and_every_link_in_it_leads_to_a_heading() {
         }
     }
     assert_eq!(api.get("/docs/none").await.code(), "route-not-found");
+    assert_eq!(api.answer(request(Method::GET, "/docs/manual.js", "")).await.status(), StatusCode::OK);
     assert_eq!(api.answer(request(Method::GET, "/docs/manual.css", "")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_search_looks_through_every_section_and_leads_to_it() {
+    let api = Api::start().await;
+    let answer = api.answer(request(Method::GET, "/docs/search.json", "")).await;
+    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    let sections: Vec<BTreeMap<String, String>> = serde_json::from_slice(&body).expect("sections");
+    for section in &sections {
+        let (to, anchor) = section["url"].split_once('#').expect("an anchor");
+        assert!(page(&api, to).await.contains(&format!(" id=\"{anchor}\"")), "{section:?}");
+    }
+    let why = sections.iter().find(|section| section["url"] == "/docs/faq#why-does-my-stream-reconnect");
+    let why = why.expect("a section of the questions");
+    assert_eq!((&*why["page"], &*why["heading"]), ("Questions", "Why does my stream reconnect?"));
+    assert!(why["text"].contains("raise the proxy's timeout beyond that."), "{why:?}");
 }
 
 #[tokio::test]
