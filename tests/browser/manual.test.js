@@ -52,6 +52,14 @@ test('the manual is searched by keyboard, and read without scripts', {skip}, asy
   await page.keyboard.press('Enter')
   await page.getByRole('heading', {name: 'Why does my stream reconnect?'}).waitFor()
 
+  await page.reload()
+  await page.route('**/docs/search.json', (route) => route.abort())
+  await field.fill('stream')
+  await page.getByText('No search: the node doesn’t answer.').waitFor()
+  await page.unroute('**/docs/search.json')
+  await field.fill('stream reconnect')
+  await first.waitFor()
+
   const plain = await browse(t, `${node.url}/docs/faq`, {javaScriptEnabled: false})
   await plain.getByRole('heading', {level: 1, name: 'Questions'}).waitFor()
   assert.equal(await plain.getByRole('searchbox').count(), 0)

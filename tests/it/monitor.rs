@@ -56,6 +56,10 @@ async fn a_monitor_is_told_what_is_wrong_with_a_cluster_and_how_bad_it_is() {
     comes_to(&serving, &["--down-warning", "2"], 0, "2 of 3 voters are up").await;
     comes_to(&all, &["--down-warning", "2"], 1, &format!("no answer from {}", cluster.url(gone))).await;
     comes_to(cluster.url(gone), &[], 2, "CRITICAL: no answer from http").await;
+    // It takes connections, and says nothing.
+    let mute = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let mute = format!("http://{}", mute.local_addr().expect("an address"));
+    comes_to(&format!("{serving},{mute}"), &[], 1, &format!("s from {mute}")).await;
 
     let other = 3 - leader - gone;
     cluster.nodes[other].kill();

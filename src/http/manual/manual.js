@@ -13,10 +13,10 @@ document.querySelector('header').append(label)
 results.append(count, list)
 document.querySelector('main').prepend(results)
 
-/** Fetched when somebody begins to search. */
+/** Fetched when somebody begins to search, and again if that failed. */
 let sections
 
-field.addEventListener('focus', () => (sections ??= fetch('/docs/search.json').then((answer) => answer.json())), {once: true})
+field.addEventListener('focus', load)
 field.addEventListener('input', search)
 addEventListener('keydown', (event) => {
   if (event.key === '/' && document.activeElement !== field && !event.ctrlKey && !event.metaKey && !event.altKey) {
@@ -37,10 +37,21 @@ addEventListener('keydown', (event) => {
 // A result on this page is shown, and not what was found.
 list.addEventListener('click', () => (results.hidden = true))
 
+function load() {
+  sections ??= fetch('/docs/search.json')
+    .then((answer) => answer.json())
+    .catch(() => (sections = undefined))
+  return sections
+}
+
 async function search() {
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean)
-  const all = await sections
+  const all = await load()
   results.hidden = words.length === 0
+  if (!all) {
+    count.textContent = 'No search: the node doesn’t answer.'
+    return list.replaceChildren()
+  }
   const found = all.filter(({heading, text}) => has(`${heading} ${text}`, words))
   // Those whose heading says it first.
   found.sort((a, b) => has(b.heading, words) - has(a.heading, words))

@@ -150,8 +150,9 @@ fn judge_error(
         ClientError::Problem { .. } => {
             (!verdict::lacks_majority(cluster)).then(|| Finding::new(level, format!("{server} is not ready: {error}")))
         }
-        _ => (!verdict::tells_of(cluster, thresholds, &server.to_string()))
-            .then(|| Finding::new(level, error.to_string())),
+        _ if verdict::tells_of(cluster, thresholds, &server.to_string()) => None,
+        ClientError::Timeout(_) => Some(Finding::new(level, format!("{error} from {server}"))),
+        _ => Some(Finding::new(level, error.to_string())),
     }
 }
 
