@@ -175,9 +175,26 @@ async fn a_node_of_another_cluster_of_the_same_authority_is_refused() {
     cluster.nodes[other].stop().await;
     let peer = cluster.nodes[0].started().peer.clone();
     cluster.nodes[other].set_arguments(&with(&["--join", &peer], &theirs));
-    cluster.nodes[other].start().await;
-    let ours = cluster.nodes[0].started().cluster.clone();
-    cluster.nodes[other].says(&format!("the called node belongs to cluster {ours}, the caller to another one")).await;
+    let [ours, foreign] = [0, other].map(|node| cluster.nodes[node].started().cluster.clone());
+    let (code, text) = cluster.nodes[other].fails().await;
+    assert!(code == Some(2) && text.contains(&format!("belongs to cluster {foreign}, but --join leads")), "{text}");
+
+    // Nor is it let in when it calls as a member.
+    let endpoint = Endpoint {
+        cluster: Some(foreign.parse().expect("a UUID")),
+        node: Some(NodeId::new(1)),
+        tls: Some(Mutual::new(theirs.files, "127.0.0.1".to_owned()).expect("files of use")),
+        ..Endpoint::default()
+    };
+    let actual = Some(ours.parse().expect("a UUID"));
+    for lane in [Lane::Append, Lane::Control, Lane::Snapshot, Lane::Forward] {
+        let target = Target { address: peer.clone(), node: None, lane };
+        let refused = Peer::new(endpoint.clone(), target).call(1, Bytes::new(), DEADLINE).await;
+        assert!(
+            matches!(refused, Err(CallError::Refused(Refusal::ForeignCluster { actual: found })) if found == actual),
+            "{refused:?}"
+        );
+    }
     assert_eq!(cluster.client.view(cluster.url(0)).await.expect("a view").nodes.len(), 1);
 }
 
