@@ -52,6 +52,12 @@ struct Request {
     reply: oneshot::Sender<Result<Proposed, ProposeError>>,
 }
 
+impl Request {
+    fn bytes(&self) -> usize {
+        self.commands.iter().map(|command| command.as_bytes().len()).sum()
+    }
+}
+
 /// The queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Proposer {
@@ -96,7 +102,7 @@ async fn run(raft: Raft, key_window: KeyWindow, quotas: Quotas, mut requests: mp
         }) else {
             return;
         };
-        until_no_more_come(&requests).await;
+        until_no_more_come(&requests, first.bytes()).await;
         let (mut batch, next) = gather(first, &mut requests);
         held_over = next;
         // Who has given up meanwhile was told that the outcome is unknown; so late it had better not happen.
@@ -118,12 +124,11 @@ async fn run(raft: Raft, key_window: KeyWindow, quotas: Quotas, mut requests: mp
 
 /// Takes what else is waiting, up to the bounds of an entry. The request that no longer fits is handed back.
 fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Request>, Option<Request>) {
-    let size = |request: &Request| request.commands.iter().map(|command| command.as_bytes().len()).sum::<usize>();
-    let (mut count, mut bytes) = (first.commands.len(), size(&first));
+    let (mut count, mut bytes) = (first.commands.len(), first.bytes());
     let mut batch = vec![first];
     while let Ok(request) = requests.try_recv() {
         count += request.commands.len();
-        bytes += size(&request);
+        bytes += request.bytes();
         if count > ENTRY_COMMANDS_MAX || bytes > ENTRY_BYTES_MAX {
             return (batch, Some(request));
         }

@@ -71,7 +71,7 @@ async fn run(consensus: Consensus, mut queue: mpsc::Receiver<Waiting>) {
     loop {
         let permit = in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         let Some(first) = queue.recv().await else { return };
-        until_no_more_come(&queue).await;
+        until_no_more_come(&queue, first.command.as_bytes().len()).await;
         let mut batch = gather(first, &mut queue);
         // Nobody is to find a write done later of which it was told that it may not be.
         batch.retain(|waiting| !waiting.reply.is_closed());
