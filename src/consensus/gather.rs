@@ -9,10 +9,10 @@ const TURNS_MAX: usize = 16;
 /// What is worth an entry, or a call, of its own: beyond it more bytes cost no less each.
 const ENOUGH_BYTES: usize = 64 * 1024;
 
-/// Lets all that can run go first, as long as each time somebody comes with a request, and until there is enough if they are
-/// all as large as the first, which has so many bytes. Clients that were answered together
-/// ask again together, and without it the first of them would have an entry, or a call, to himself. It takes no timer, and
-/// next to no time for a request that is alone.
+/// Lets all that can run go first, as long as each time somebody comes with a request, and until there is enough, if they are
+/// all as large as the first, which has so many bytes. Clients that were answered together ask again together, and without
+/// it the first of them would have an entry, or a call, to himself. It takes no timer, and next to no time for a request that
+/// is alone.
 ///
 /// Measured with 64 publishers. At one node: 35 commands in an entry instead of 15, and a third less CPU time for each; at
 /// three, with their followers' calls to the leader: 22 instead of 14.

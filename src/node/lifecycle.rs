@@ -71,9 +71,9 @@ pub enum NodeError {
         dir: PathBuf,
         /// Its cluster.
         own: Uuid,
-        /// The cluster of the node that was to be asked,
+        /// The cluster of the node that answered.
         other: Uuid,
-        /// which is here.
+        /// The peer address of that node.
         seed: String,
     },
     /// The state.

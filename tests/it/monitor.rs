@@ -70,14 +70,20 @@ async fn a_monitor_is_told_what_is_wrong_with_a_cluster_and_how_bad_it_is() {
     assert_eq!((&document["status"], &document["measured"]["votersUp"]), (&"critical".into(), &1.into()), "{text}");
 }
 
+/// A node that asks for tokens, and the file of its secret.
+async fn asking_for_tokens() -> (Cluster, String) {
+    let mut cluster = Cluster::without_nodes(&[]);
+    let file = cluster.path("secret");
+    std::fs::write(&file, "0123456789abcdef0123456789abcdef").expect("written");
+    let file = file.to_str().expect("UTF-8").to_owned();
+    cluster.add(&["--token-secret-file", &file]).await;
+    (cluster, file)
+}
+
 #[tokio::test]
 async fn what_a_monitor_can_not_know_is_unknown_and_no_alarm() {
-    let mut cluster = Cluster::without_nodes(&[]);
-    let secret = cluster.path("secret");
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
-    let secret = secret.to_str().expect("UTF-8");
-    let node = cluster.add(&["--token-secret-file", secret]).await;
-    let url = cluster.nodes[node].url();
+    let (cluster, _) = asking_for_tokens().await;
+    let url = cluster.url(0);
     let (code, text) = check(url, &[]).await;
     assert!(code == Some(3) && text.starts_with("UNKNOWN: the cluster can't be seen: "), "{text}");
 
@@ -97,14 +103,11 @@ async fn what_a_monitor_can_not_know_is_unknown_and_no_alarm() {
 
 #[tokio::test]
 async fn a_monitor_without_the_rights_of_an_operator_asks_for_nothing_that_it_is_refused() {
-    let mut cluster = Cluster::without_nodes(&[]);
-    let secret = cluster.path("secret");
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("written");
-    let secret = secret.to_str().expect("UTF-8");
-    let node = cluster.add(&["--token-secret-file", secret]).await;
-    let url = cluster.nodes[node].url();
+    let (cluster, secret) = asking_for_tokens().await;
+    let url = cluster.url(0);
     let token = |rights: &[&str]| {
-        let output = repl(&[&["token", "create", "--secret-file", secret], rights].concat()).output().expect("it runs");
+        let output =
+            repl(&[&["token", "create", "--secret-file", &secret], rights].concat()).output().expect("it runs");
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
     };
     let file = cluster.path("token");

@@ -26,7 +26,8 @@ Examples:
   repl sub hello --from earliest --exit-at-ready --output json >hello.jsonl
 
 --format is any text with {id}, {topic}, {seq}, {time}, {type}, {headers} and {value} in it, \\n and \\t; each message ends \
-with a new line, whether the text ends with \\n or not. --output json prints messages as servers send them, a line each. What is missing, and when no server can be reached, is told on standard error.";
+with a new line, whether the text ends with \\n or not. --output json prints messages as servers send them, a line each. \
+What is missing, and when no server can be reached, is told on standard error.";
 
 /// The grammar of `repl sub`.
 pub(super) fn command() -> Command {

@@ -1,6 +1,5 @@
 //! `repl topic`: what topics there are, and what they are set to.
 
-use std::io::{self, Write};
 use std::slice;
 
 use anyhow::Context;
@@ -9,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::route;
 use crate::cli::admin::member;
+use crate::cli::report::tell;
 use crate::cli::{columns, output};
 use crate::client::{Client, Method, Twice};
 use crate::config::{self, Size};
@@ -93,7 +93,7 @@ async fn list(matches: &ArgMatches, client: &Client) -> anyhow::Result<String> {
     }
     if anonymous && topics.is_empty() {
         let advice = "--token-file, REPL_TOKEN or a context (repl context add) show one";
-        let _ = writeln!(io::stderr(), "repl: no token was sent, and topics that need one are not listed: {advice}");
+        tell("topic", &format!("no token was sent, and topics that need one are not listed: {advice}"));
     }
     Ok(output::choose(matches, &json!({ "topics": topics }), || table(&topics)))
 }

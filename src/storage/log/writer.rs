@@ -35,7 +35,7 @@ pub(super) struct Writer {
     pub(super) waiting: VecDeque<Done>,
 }
 
-/// What room is made of. What is synced with it waits for it, so it is no more than disks write in a millisecond.
+/// What room is made of. It is small, for who waits for the sync that takes it to the disk waits for all of it.
 static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// A larger write is not worth room for the next one: that would be written twice, too.
