@@ -73,7 +73,7 @@ licences: ## Check what the program is linked to (cargo-deny), and write down th
 pictures: ## Take the pictures of docs/console.md again
 	CONSOLE_PICTURES=$(CURDIR)/docs/console tests/browser/run console.test.js
 
-# Each starts its own servers, on loopback, and takes less than a minute once it is built; `bench` takes some 10. See
+# Each starts its own servers, on loopback, and takes less than a minute once it is built; `bench` takes half an hour. See
 # bench/README.md.
 BENCH = $(CARGO) build --release --locked --workspace --bins && ./target/release/repl-bench
 

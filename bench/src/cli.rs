@@ -116,6 +116,7 @@ pub(crate) fn parse() -> Invocation {
             lineup: lineup(matches, |_| true),
             seconds: one(matches, "seconds"),
             battery_seconds: one(matches, "battery-seconds"),
+            repeat: one(matches, "repeat"),
             rounds: one(matches, "rounds"),
             divide: one(matches, "divide"),
         }),
@@ -203,7 +204,8 @@ fn command() -> Command {
             .args([count("rounds", "20", "Leaders that are killed"), value_bytes("150")]),
         Command::new("targets").about("All of it in one run, and whether it is as fast as it should be").args([
             which("all"),
-            seconds("seconds", "3", "How long to measure each load"),
+            seconds("seconds", "2", "How long to measure each load"),
+            count("repeat", "3", "How often each load takes its turn; the table has the one in the middle"),
             seconds("battery-seconds", "10", "How long to measure each battery of the thesis"),
             count("rounds", "10", "Leaders that are killed"),
             count(

@@ -187,7 +187,7 @@ fn all_targets_are_judged_and_written_into_a_page() {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
     fs::copy(template, &page).expect("a page with marks");
     let Output { status, stdout, stderr } = bench(&format!(
-        "targets --systems repl,repl-3 --divide 20000 --seconds 0.1 --battery-seconds 0.1 --rounds 1 --json --report {}",
+        "targets --systems repl,repl-3 --divide 20000 --seconds 0.1 --repeat 2 --battery-seconds 0.1 --rounds 1 --json --report {}",
         page.display()
     ));
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));

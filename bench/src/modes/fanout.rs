@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::fan::{self, Drive, Shape};
 use super::measure_each;
 use crate::report::plot::{Plot, lines};
-use crate::report::{self, Report, Row, latency, ms, number, of_repl};
+use crate::report::{self, Repeatable, Report, Row, latency, ms, number, of_repl};
 use crate::systems::{Lineup, Running};
 
 /// What to measure.
@@ -123,5 +123,15 @@ impl Row for Found {
                 by(|row| row.publishes_per_second),
             ),
         ]
+    }
+}
+
+impl Repeatable for Found {
+    fn load(&self) -> String {
+        format!("{} {}", self.0.system.name(), self.0.subscribers)
+    }
+
+    fn figure(&self) -> f64 {
+        self.0.deliveries_per_server_cpu_second
     }
 }

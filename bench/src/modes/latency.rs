@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::fan::{self, Drive, Shape};
 use super::measure_each;
 use crate::report::plot::Plot;
-use crate::report::{self, Report, Row, latency, ms, number};
+use crate::report::{self, Repeatable, Report, Row, latency, ms, number};
 use crate::systems::{Lineup, Running};
 
 /// What to measure.
@@ -104,5 +104,15 @@ impl Row for Found {
                 bars(|row| row.delivery.p99_us as f64 / 1_000.0),
             ),
         ]
+    }
+}
+
+impl Repeatable for Found {
+    fn load(&self) -> String {
+        format!("{} {}", self.0.system.name(), self.0.subscribers)
+    }
+
+    fn figure(&self) -> f64 {
+        self.0.server_us_per_delivery
     }
 }

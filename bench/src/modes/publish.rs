@@ -10,7 +10,7 @@ use crate::load::publishers::{Load, Publishers};
 use crate::meter::counts::{Snapshot, ratio, real};
 use crate::meter::histogram::Summary;
 use crate::report::plot::{Plot, lines};
-use crate::report::{self, Report, Row, latency, number, of_repl};
+use crate::report::{self, Repeatable, Report, Row, latency, number, of_repl};
 use crate::systems::{Lineup, Running, System};
 
 /// What to measure.
@@ -194,5 +194,15 @@ impl Row for Found {
                 by(|row| row.acks_per_second),
             ),
         ]
+    }
+}
+
+impl Repeatable for Found {
+    fn load(&self) -> String {
+        format!("{} {} {}", self.system.name(), self.publishers, self.batch)
+    }
+
+    fn figure(&self) -> f64 {
+        self.acks_per_server_cpu_second
     }
 }

@@ -15,7 +15,7 @@ use crate::load::sequence::{Faults, Sequences};
 use crate::load::subscribers::{ensure_descriptors, source};
 use crate::meter::counts::{Snapshot, real};
 use crate::meter::histogram::{Latencies, Summary};
-use crate::report::{self, Report, Row, ms, number};
+use crate::report::{self, Repeatable, Report, Row, ms, number};
 use crate::systems::{Lineup, Running, System};
 use crate::wire::{Draft, Event, Outlet, Stream};
 
@@ -252,5 +252,15 @@ impl Row for Found {
                 self.subscribers, self.refused, self.unknown
             )
         })
+    }
+}
+
+impl Repeatable for Found {
+    fn load(&self) -> String {
+        format!("{} {}", self.system.name(), self.subscribers)
+    }
+
+    fn figure(&self) -> f64 {
+        self.caught_up_seconds
     }
 }

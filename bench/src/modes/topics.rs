@@ -11,7 +11,7 @@ use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
 use crate::meter::counts::{Snapshot, real};
 use crate::report::plot::{Plot, lines};
-use crate::report::{self, Report, Row, number};
+use crate::report::{self, Repeatable, Report, Row, number};
 use crate::systems::{Lineup, Running, System};
 
 /// Of the batches that make what there is already.
@@ -180,5 +180,15 @@ impl Row for Found {
         let points = lines(rows.iter().map(|row| (row.growing.name(), row.count as f64, row.server_us_per_publish)));
         let axes = ("how many there are", "µs / publish");
         vec![Plot::lines("growth", "Server CPU of one publish, as there is more of everything", axes, points)]
+    }
+}
+
+impl Repeatable for Found {
+    fn load(&self) -> String {
+        format!("{} {} {}", self.system.name(), self.count, self.growing.name())
+    }
+
+    fn figure(&self) -> f64 {
+        self.server_us_per_publish
     }
 }

@@ -38,6 +38,15 @@ pub(crate) trait Row: Serialize {
     }
 }
 
+/// One that may be measured several times.
+pub(crate) trait Repeatable: Row {
+    /// Of which system, and under which load.
+    fn load(&self) -> String;
+
+    /// By which the one in the middle of several is found.
+    fn figure(&self) -> f64;
+}
+
 /// What one run of the program found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<P, R> {
@@ -166,6 +175,29 @@ impl<P: Serialize, R: Row> Report<P, R> {
     }
 }
 
+impl<P, R: Repeatable> Report<P, R> {
+    /// Takes in what was found when the same was measured again.
+    pub(crate) fn absorb(&mut self, again: Self) {
+        self.rows.extend(again.rows);
+        self.skipped.extend(again.skipped);
+    }
+
+    /// Leaves of each load one row, the one in the middle.
+    pub(crate) fn keep_the_middle(&mut self) {
+        let mut loads: Vec<Vec<R>> = Vec::new();
+        for row in self.rows.drain(..) {
+            match loads.iter_mut().find(|rows| rows.iter().all(|other| other.load() == row.load())) {
+                Some(rows) => rows.push(row),
+                None => loads.push(vec![row]),
+            }
+        }
+        self.rows.extend(loads.into_iter().map(|mut rows| {
+            rows.sort_by(|one, other| one.figure().total_cmp(&other.figure()));
+            rows.swap_remove((rows.len() - 1) / 2)
+        }));
+    }
+}
+
 /// Heads and lines of cells.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
@@ -265,6 +297,45 @@ mod tests {
         let shown = [0.0, 0.128, 9.5, 12.34, 99.0, 123.4, 1_234.0, 12_345_678.9].map(number);
         assert_eq!(shown, ["0.00", "0.13", "9.50", "12.3", "99.0", "123", "1,234", "12,345,679"]);
         assert_eq!([0, 7, 64, 1_000, 20_000].map(count), ["0", "7", "64", "1,000", "20,000"]);
+    }
+
+    #[derive(Serialize)]
+    struct Timed(&'static str, f64);
+
+    impl Row for Timed {
+        const COLUMNS: &'static [&'static str] = &["load", "time"];
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.0.to_owned(), number(self.1)]
+        }
+
+        fn wrong(&self) -> Option<String> {
+            None
+        }
+    }
+
+    impl Repeatable for Timed {
+        fn load(&self) -> String {
+            self.0.to_owned()
+        }
+
+        fn figure(&self) -> f64 {
+            self.1
+        }
+    }
+
+    #[test]
+    fn of_what_was_measured_again_the_middle_is_kept_in_the_order_of_the_first_time() {
+        let report = |rows: [(&'static str, f64); 2]| {
+            let mut report = Report::begin("test", &Setup::beside(), ()).expect("a machine");
+            report.rows.extend(rows.map(|(load, figure)| Timed(load, figure)));
+            report
+        };
+        let mut kept = report([("many", 9.0), ("few", 1.0)]);
+        kept.absorb(report([("many", 7.0), ("few", 3.0)]));
+        kept.absorb(report([("many", 8.0), ("few", 2.0)]));
+        kept.keep_the_middle();
+        assert_eq!(kept.table().text(), "load  time\nmany  8.00\n few  2.00\n");
     }
 
     #[test]
