@@ -72,7 +72,8 @@ pub(super) fn command() -> Command {
                 .arg(text("id", "TEXT", "By what it can be revoked (jti); made up unless said"))
                 .arg(text("key-id", "TEXT", "Which key it is signed with (kid)"))
                 .arg(text("audience", "TEXT", "Whom it is for (aud)"))
-                .arg(text("issuer", "TEXT", "Who signs it (iss)")),
+                .arg(text("issuer", "TEXT", "Who signs it (iss)"))
+                .args(command::common_hidden()),
         )
         .subcommand(
             Command::new("verify")
@@ -98,6 +99,7 @@ pub(super) fn run(
 }
 
 fn create(matches: &ArgMatches) -> anyhow::Result<String> {
+    command::refuse_common(matches, "repl token create", "a key is all that it needs")?;
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let patterns = |name: &str| matches.get_many::<Pattern>(name).into_iter().flatten().cloned().collect();
     let read = |path: &PathBuf| fs::read(path).with_context(|| format!("{} can't be read", path.display()));

@@ -74,7 +74,7 @@ test('the manual is used by keyboard alone, and a problem leads into it', {skip}
   const focused = () => page.evaluate(() => document.activeElement.textContent)
   await page.keyboard.press('Tab')
   assert.equal(await focused(), 'Skip to content')
-  for (const name of ['Documentation', 'repl', 'What repl promises']) {
+  for (const name of ['Documentation', 'repl', '@repl-broker/client', 'What repl promises']) {
     await page.keyboard.press('Tab')
     assert.equal(await focused(), name)
   }

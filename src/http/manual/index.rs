@@ -3,12 +3,12 @@
 use pulldown_cmark::{Event, Tag, TagEnd};
 use serde_json::{Value, json};
 
-use super::PAGES;
+use super::all;
 use super::page::{parsed, title, url};
 
 /// A section for each heading: where it is, what it is called, and what it says.
 pub(super) fn sections() -> Value {
-    PAGES.iter().flat_map(|(name, file, text)| of_page(&url(name), file, text)).collect()
+    all().flat_map(|(name, file, text)| of_page(&url(name), file, text)).collect()
 }
 
 fn of_page(url: &str, file: &str, text: &str) -> Vec<Value> {

@@ -20,10 +20,14 @@ use axum::routing::{MethodRouter, get};
 use super::console::HEADERS;
 use super::{App, Code, Problem};
 
-/// In the order in which a page lists them: the name in its URL, the file, and its text.
-const PAGES: [(&str, &str, &str); 14] = [
+/// The name in its URL, the file, and its text.
+type Page = (&'static str, &'static str, &'static str);
+
+/// In the order in which every page lists them.
+const PAGES: [Page; 16] = [
     (INDEX, "docs/README.md", include_str!("../../../docs/README.md")),
     ("readme", "README.md", include_str!("../../../README.md")),
+    ("typescript", "clients/ts/README.md", include_str!("../../../clients/ts/README.md")),
     ("guarantees", "docs/guarantees.md", include_str!("../../../docs/guarantees.md")),
     ("http", "docs/reference/http.md", include_str!("../../../docs/reference/http.md")),
     ("protocol", "docs/protocol.md", include_str!("../../../docs/protocol.md")),
@@ -33,9 +37,19 @@ const PAGES: [(&str, &str, &str); 14] = [
     ("output", "docs/reference/output.md", include_str!("../../../docs/reference/output.md")),
     ("settings", "docs/reference/settings.md", include_str!("../../../docs/reference/settings.md")),
     ("operations", "docs/operations.md", include_str!("../../../docs/operations.md")),
+    ("console", "docs/console.md", include_str!("../../../docs/console.md")),
     ("metrics", "docs/reference/metrics.md", include_str!("../../../docs/reference/metrics.md")),
     ("security", "docs/security.md", include_str!("../../../docs/security.md")),
     ("faq", "docs/faq.md", include_str!("../../../docs/faq.md")),
+];
+
+/// For whoever has to choose, more than for whoever uses it: the first page and the search lead there.
+const FURTHER: [Page; 5] = [
+    ("reliability", "docs/reliability.md", include_str!("../../../docs/reliability.md")),
+    ("comparison", "docs/comparison.md", include_str!("../../../docs/comparison.md")),
+    ("clients", "docs/clients.md", include_str!("../../../docs/clients.md")),
+    ("performance", "docs/performance.md", include_str!("../../../docs/performance.md")),
+    ("lineage", "docs/lineage.md", include_str!("../../../docs/lineage.md")),
 ];
 
 /// The page that has no name.
@@ -73,9 +87,13 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<App>>); 4] {
     ]
 }
 
+fn all() -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().chain(&FURTHER)
+}
+
 fn show(name: &str) -> Result<Response, Problem> {
     static HTML: LazyLock<BTreeMap<&str, Bytes>> =
-        LazyLock::new(|| PAGES.iter().map(|(name, file, text)| (*name, page::html(file, text).into())).collect());
+        LazyLock::new(|| all().map(|(name, file, text)| (*name, page::html(file, text).into())).collect());
     static FOUND_IN: LazyLock<Bytes> = LazyLock::new(|| index::sections().to_string().into());
     if let Some((_, media_type, text)) = ASSETS.iter().find(|(asset, ..)| *asset == name) {
         return Ok((HEADERS, [(CONTENT_TYPE, *media_type)], *text).into_response());

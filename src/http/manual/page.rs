@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html::push_html};
 
-use super::{HOME, PAGES};
+use super::{HOME, PAGES, Page, all};
 
 /// A heading: its level, its text, and the name by which links reach it.
 pub(super) type Heading = (HeadingLevel, String, String);
@@ -14,6 +14,8 @@ pub(super) fn html(file: &str, text: &str) -> String {
     let (events, headings) = parsed(file, text);
     let mut main = String::new();
     push_html(&mut main, events.into_iter());
+    // The policy of a page takes no style from an attribute.
+    let main = main.replace(" style=\"text-align: right\"", " class=\"figure\"");
     let sections: String = headings
         .iter()
         .filter(|(level, ..)| *level == HeadingLevel::H2)
@@ -63,7 +65,7 @@ pub(super) fn title(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
 }
 
-fn entry((name, path, text): &(&str, &str, &str), file: &str) -> String {
+fn entry((name, path, text): &Page, file: &str) -> String {
     let current = if *path == file { " aria-current=\"page\"" } else { "" };
     format!("<li><a href=\"{}\"{current}>{}</a></li>\n", url(name), escaped(title(text)))
 }
@@ -84,6 +86,8 @@ fn led_on<'a>(file: &str, events: impl Iterator<Item = Event<'a>>) -> impl Itera
         Event::End(TagEnd::Link) if is_dead => None,
         // Of a picture there is what it shows, in words.
         Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => None,
+        // What a program fills in stands between comments.
+        Event::Html(text) if text.trim_start().starts_with("<!--") => None,
         // In these pages only Markdown is markup.
         Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
         event => Some(event),
@@ -107,7 +111,7 @@ fn target(file: &str, link: &str) -> Option<String> {
             part => found.push(part),
         }
     }
-    let (name, ..) = PAGES.iter().find(|(_, page, _)| Path::new(page) == found)?;
+    let (name, ..) = all().find(|(_, page, _)| Path::new(page) == found)?;
     Some(url(name) + anchor)
 }
 
@@ -152,6 +156,7 @@ mod tests {
             ("problems.md#no-leader", Some("/docs/problems#no-leader")),
             ("../README.md", Some("/docs")),
             ("../presence.md#inboxes", Some("/docs/presence#inboxes")),
+            ("../performance.md", Some("/docs/performance")),
             ("#publish", Some("#publish")),
             ("http://127.0.0.1:7375/console", Some("/console")),
             ("https://example.com/", Some("https://example.com/")),
@@ -165,15 +170,20 @@ mod tests {
 
     #[test]
     fn a_page_is_html_whose_headings_have_names() {
-        let page = html("docs/faq.md", "# A & B\n\n## `Is` it, <b>?\n\n[here](presence.md) and [there](../src)\n");
+        let page = html(
+            "docs/faq.md",
+            "# A & B\n\n<!-- filled in -->\n## `Is` it, <b>?\n\n[here](presence.md) and [there](../src)\n\n|a|b|\n|---|--:|\n|c|1|\n",
+        );
         for part in [
             "<title>A &amp; B · repl</title>",
             "<li><a href=\"#is-it-b\">Is it, &lt;b&gt;?</a></li>",
             "<h2 id=\"is-it-b\">",
             "<p><a href=\"/docs/presence\">here</a> and there</p>",
             "<a href=\"/docs/faq\" aria-current=\"page\">",
+            "<td>c</td><td class=\"figure\">1</td>",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }
+        assert!(!page.contains("filled in"), "{page}");
     }
 }
