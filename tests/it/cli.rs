@@ -153,7 +153,7 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let secret = secret.path().to_str().expect("a path of ASCII");
     let long = format!("/run/{}.sock", "x".repeat(100));
-    let misuses: [&[&str]; 16] = [
+    let misuses: [&[&str]; 17] = [
         &["--lisen", "127.0.0.1:1"],
         &["serve"],
         &["server", "--listen", "127.0.0.1:1"],
@@ -170,6 +170,7 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
         &["--listen", "127.0.0.1:1", "cluster", "status"],
         &["cluster", "remove", "two"],
         &["cluster", "status", "--listen", "127.0.0.1:1"],
+        &["token", "create", "--secret-file", secret, "--data-dir", "here"],
     ];
     let mut texts = String::new();
     for arguments in misuses {
