@@ -8,7 +8,7 @@ const COUNTS = [
   ['Open streams', 'streams', 'Readers that are connected to this node.'],
   ['Client connections', 'connections', 'Streams, and whoever asks or publishes.'],
   ['Fell behind', 'behind', 'Times since the start that a stream was too slow for what is in memory and went on from history. It loses nothing by that.'],
-  ['Cut off', 'stalled', 'Connections closed since the start because their client took nothing for 30 seconds.'],
+  ['Cut off', 'stalled', 'Connections closed since the start because their client took nothing for 25 seconds.'],
 ]
 
 export function loadView() {
