@@ -266,8 +266,8 @@ impl Scene<'_> {
     async fn back_up(&mut self, node: usize) {
         let file = self.cluster().path("backup");
         let file = file.to_str().expect("ASCII").to_owned();
-        for words in [["backup", "save", &file], ["backup", "verify", &file]] {
-            let (code, text) = self.cluster().nodes[node].run(&words).await;
+        for words in [&["backup", "save", "--force", &file][..], &["backup", "verify", &file]] {
+            let (code, text) = self.cluster().nodes[node].run(words).await;
             assert_eq!(code, Some(0), "{text}");
         }
     }
