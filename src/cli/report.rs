@@ -41,7 +41,7 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         });
     }
     match error {
-        ClientError::Unanswered { .. } | ClientError::Timeout(_) => Some(
+        ClientError::Unanswered { .. } | ClientError::Timeout(_) | ClientError::Garbled(_) => Some(
             "Does a broker run there? --server, REPL_SERVER or a context (repl context add) say where to look; `repl dev` \
              starts one to try.",
         ),
@@ -49,6 +49,6 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             "A token is shown by --token-file, REPL_TOKEN or a context (repl context add); `repl token verify` tells what is \
              wrong with one.",
         ),
-        ClientError::Problem { .. } | ClientError::Setup(_) | ClientError::Ended(_) | ClientError::Garbled(_) => None,
+        ClientError::Problem { .. } | ClientError::Setup(_) | ClientError::Ended(_) => None,
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::tls::TlsInfo;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, read_body};
 use crate::tls;
 
 /// What a node tells operators of the certificate of its other port.
@@ -32,8 +32,10 @@ impl Client {
             let response = self.ask(Method::GET, route, |request| request).await?;
             let shown = response.extensions().get().and_then(TlsInfo::peer_certificate);
             let of_clients = shown.and_then(tls::expires);
-            let text = response.text().await.map_err(|source| ClientError::Unanswered { server, source })?;
-            let told = text.lines().find_map(|line| line.strip_prefix(METRIC_OF_PEERS)?.parse().ok());
+            let body = read_body(&server, response).await?;
+            let told = String::from_utf8_lossy(&body)
+                .lines()
+                .find_map(|line| line.strip_prefix(METRIC_OF_PEERS)?.parse().ok());
             let of_peers = told.and_then(|seconds| Timestamp::from_second(seconds).ok());
             Ok(Certificates { of_clients, of_peers })
         };

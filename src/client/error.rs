@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use thiserror::Error;
@@ -44,8 +44,8 @@ pub enum ClientError {
     /// The stream may not go on.
     #[error("the stream was ended: the token has {0}")]
     Ended(String),
-    /// What comes is no stream of the broker.
-    #[error("{0} sends what is no event of the broker")]
+    /// What comes is nothing that the broker sends.
+    #[error("{0} sends what is no answer of the broker")]
     Garbled(Server),
 }
 
@@ -56,11 +56,16 @@ impl ClientError {
         if status.is_success() {
             return None;
         }
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let seconds = header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+        let detail = match header(LOCATION) {
+            Some(place) => format!("The server redirects to {place:?}. Name the server that is meant."),
+            None => "The server refuses, and does not say why.".to_owned(),
+        };
         Some(Self::Problem {
             status,
             code: status.as_str().to_owned(),
-            detail: "The server refuses, and does not say why.".to_owned(),
+            detail,
             line: None,
             retry_after: Duration::from_secs(seconds.unwrap_or(0)),
         })

@@ -17,7 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
-use reqwest::{Certificate, RequestBuilder, Response};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -30,6 +31,9 @@ use self::search::Rounds;
 pub use self::server::{Server, ServerError};
 pub use self::subscription::{Event, Message, Subscription};
 pub use crate::tls::TlsFault;
+
+/// Of an answer. The longest are those to batches: 4 MiB, and what belongs to each message of them.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// For a connection to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -85,8 +89,12 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let Options { servers, token, authorities, patience } = options;
         let authorities = Certificate::from_pem_bundle(&authorities).map_err(ClientError::Setup)?;
-        let http =
-            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tls_certs_merge(authorities).tls_info(true);
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            // What is redirected may be asked as a GET, and a success of that would be taken for one of what was asked.
+            .redirect(Policy::none())
+            .tls_certs_merge(authorities)
+            .tls_info(true);
         let http = http.build().map_err(ClientError::Setup)?;
         Ok(Self { http, token, patience, tell: |_| (), servers: Mutex::new(servers) })
     }
@@ -208,10 +216,24 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, ClientError>>) -> Resu
 
 async fn read(server: Server, response: Response) -> Result<Value, ClientError> {
     let problem = ClientError::of(&response);
-    let body = response.bytes().await.map_err(|source| ClientError::Unanswered { server, source })?;
-    let json = serde_json::from_slice(&body).unwrap_or_default();
-    match problem {
-        Some(problem) => Err(problem.described_by(&json)),
-        None => Ok(json),
+    let is_empty = response.status() == StatusCode::NO_CONTENT;
+    let body = read_body(&server, response).await?;
+    match (problem, serde_json::from_slice(&body)) {
+        (Some(problem), json) => Err(problem.described_by(&json.unwrap_or_default())),
+        (None, Ok(json)) => Ok(json),
+        (None, Err(_)) if is_empty => Ok(Value::Null),
+        (None, Err(_)) => Err(ClientError::Garbled(server)),
     }
+}
+
+async fn read_body(server: &Server, mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    let unanswered = |source| ClientError::Unanswered { server: server.clone(), source };
+    while let Some(bytes) = response.chunk().await.map_err(unanswered)? {
+        body.extend_from_slice(&bytes);
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(ClientError::Garbled(server.clone()));
+        }
+    }
+    Ok(body)
 }

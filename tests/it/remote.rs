@@ -1,7 +1,7 @@
 //! The commands of clients, as processes beside the nodes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -52,6 +52,43 @@ async fn a_server_that_stands_still_is_passed_over() {
         run(repl(&servers, &["sub", "a", "--from", "earliest", "-n", "1", "--format", "{value}"])),
     );
     assert_eq!((written.0, read), (Some(0), (Some(0), "1\n".to_owned())));
+}
+
+/// What answers every request with this, and closes: a server of something else.
+fn stranger(answer: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let _ = socket.read(&mut [0; 4096]);
+            // Who has seen enough hangs up.
+            let _ = socket.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_answers_of_other_servers_are_no_success() {
+    let cluster = Cluster::of(1).await;
+    cluster.client.make(cluster.url(0), "a").await;
+    let answers = [
+        "200 OK\r\n\r\n<html>it works</html>".to_owned(),
+        "200 OK\r\n\r\n{\"status\":\"ok\"}".to_owned(),
+        "200 OK\r\n\r\n".to_owned(),
+        format!("200 OK\r\n\r\n\"{}\"", "a".repeat(65 << 20)),
+        // A topic can be read where a message is published.
+        format!("301 Moved Permanently\r\nlocation: {}/topics/a\r\n\r\n", cluster.url(0)),
+    ];
+    for answer in answers {
+        let server = stranger(format!("HTTP/1.1 {answer}"));
+        let start = answer.get(..answer.len().min(60));
+        assert_eq!(run(repl(&server, &["pub", "a", "1"])).await, (Some(1), String::new()), "{start:?}");
+        assert_eq!(fed(repl(&server, &["pub", "a", "--lines"]), "1\n").await, (Some(1), String::new()), "{start:?}");
+        let (code, said) = run(repl(&server, &["check"])).await;
+        let is_alarm = said.starts_with("CRITICAL: ") || said.starts_with("UNKNOWN: ");
+        assert!(code >= Some(2) && is_alarm && said.len() < 400, "{start:?}: {said}");
+    }
 }
 
 #[tokio::test]

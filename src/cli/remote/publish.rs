@@ -17,7 +17,7 @@ use crate::cli::admin::member;
 use crate::cli::exit::Misuse;
 use crate::cli::output::{counted, is_json};
 use crate::cli::report::tell;
-use crate::client::{Client, Method, Twice, header};
+use crate::client::{Client, ClientError, Method, Twice, header};
 use crate::domain::json_error;
 
 /// Of a batch, as servers take it.
@@ -112,11 +112,8 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
                 request.header(header::CONTENT_TYPE, "application/json").body(message.clone())
             })
             .await?;
-        return Ok(if is_json(matches) {
-            format!("{stored}\n")
-        } else {
-            format!("{}\n", member(&stored, "id").as_str().unwrap_or_default())
-        });
+        let id = member(&stored, "id").as_str().ok_or_else(|| ClientError::Garbled(client.server()))?;
+        return Ok(if is_json(matches) { format!("{stored}\n") } else { format!("{id}\n") });
     }
     let mut lines = read_lines(input(matches)?);
     let mut published = 0;
@@ -152,7 +149,9 @@ async fn publish(client: &Client, route: &str, template: &Template, batch: &[Lin
             Some(line) => anyhow!(error).context(line.refused()),
             None => anyhow!(error),
         })?;
-    Ok(stored.get_mut("messages").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default())
+    let messages = stored.get_mut("messages").and_then(Value::as_array_mut).map(std::mem::take);
+    let all = messages.filter(|messages| messages.len() == batch.len());
+    Ok(all.ok_or_else(|| ClientError::Garbled(client.server()))?)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

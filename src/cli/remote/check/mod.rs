@@ -93,26 +93,27 @@ async fn look(matches: &ArgMatches, options: Options) -> anyhow::Result<Report> 
     let now = Timestamp::now();
     let ready = join_all(clients.iter().map(|client| client.get_once("/readyz"))).await;
 
+    // Who said nothing is not waited for once more.
+    let speaks = |answer: &Result<Value, ClientError>| matches!(answer, Ok(_) | Err(ClientError::Problem { .. }));
     // One that serves knows more than one that is cut off.
-    let (serve, others): (Vec<_>, Vec<_>) = clients.iter().zip(&ready).partition(|(_, answer)| answer.is_ok());
+    let speaking = clients.iter().zip(&ready).filter(|(_, answer)| speaks(answer));
+    let (serve, others): (Vec<_>, Vec<_>) = speaking.partition(|(_, answer)| answer.is_ok());
     let mut cluster = Value::Null;
     let mut refusal = None;
     for (client, _) in serve.into_iter().chain(others) {
         match client.get_once("/cluster").await {
-            Ok(view) => {
+            Ok(view) if verdict::is_cluster(&view) => {
                 cluster = view;
                 break;
             }
-            Err(error @ ClientError::Problem { .. }) => refusal = refusal.or(Some(error)),
-            Err(_) => {}
+            Ok(_) => refusal = refusal.or(Some(ClientError::Garbled(client.server()))),
+            Err(error) => refusal = refusal.or(Some(error)),
         }
     }
 
     let is_operator = verdict::is_for_operator(&cluster);
-    // Who said nothing before is not waited for once more.
-    let look = async |(client, ready): (&Client, &Result<Value, ClientError>)| match ready {
-        Ok(_) | Err(ClientError::Problem { .. }) => client.certificates(is_operator).await.unwrap_or_default(),
-        Err(_) => Certificates::default(),
+    let look = async |(client, ready): (&Client, &Result<Value, ClientError>)| {
+        if speaks(ready) { client.certificates(is_operator).await.unwrap_or_default() } else { Certificates::default() }
     };
     let shown = join_all(clients.iter().zip(&ready).map(look)).await;
     let mut findings = Vec::new();

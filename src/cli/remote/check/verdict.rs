@@ -115,6 +115,11 @@ pub(super) fn tells_of(cluster: &Value, thresholds: &Thresholds, url: &str) -> b
     (is_told || lacks_majority(cluster)) && down().any(|node| member(node, "clientUrl") == url)
 }
 
+/// Whether it is what a node shows on `/cluster`.
+pub(super) fn is_cluster(answer: &Value) -> bool {
+    nodes(answer).next().is_some()
+}
+
 /// Whether it was shown to an operator, who sees more.
 pub(super) fn is_for_operator(cluster: &Value) -> bool {
     nodes(cluster).any(|node| !member(node, "peerAddr").is_null())
