@@ -32,7 +32,7 @@ async fn run(mut command: Command) -> (Option<i32>, String) {
 }
 
 /// The same, with this on its standard input.
-async fn fed(mut command: Command, input: &'static str) -> (Option<i32>, String) {
+async fn fed(mut command: Command, input: &str) -> (Option<i32>, String) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
     // Who refuses the words doesn't read the rest.
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
@@ -92,6 +92,19 @@ async fn the_answers_of_other_servers_are_no_success() {
 }
 
 #[tokio::test]
+async fn lines_become_batches_that_servers_take_however_long_they_are_as_they_are_sent() {
+    let cluster = Cluster::of(1).await;
+    cluster.client.make(cluster.url(0), "a").await;
+    let publishes =
+        async |words: &[&str], input: &str| fed(repl(cluster.url(0), &[&["pub", "a"], words].concat()), input).await;
+    // Six bytes for each: 10 MB.
+    let escaped = format!("{}\n", "\u{1}".repeat(9_000)).repeat(200);
+    assert_eq!(publishes(&["--lines", "--text"], &escaped).await.0, Some(0));
+    let header = format!("name={}", "x".repeat(6_000));
+    assert_eq!(publishes(&["--lines", "--header", &header], &"1\n".repeat(1_000)).await.0, Some(0));
+}
+
+#[tokio::test]
 async fn streams_look_for_a_server_for_as_long_as_they_were_told() {
     let follow = ["sub", "a", "--from", "earliest", "--format", "{value}", "--patience"];
     for words in [&[&follow[..], &["1h", "-n", "1"]].concat(), &vec!["top", "--once", "--patience", "1h"]] {
@@ -135,7 +148,7 @@ fn the_help_of_each_command_is_kept() {
 async fn what_one_command_publishes_another_one_reads() {
     let cluster = Cluster::of(1).await;
     let does = async |words: &[&str]| run(repl(cluster.url(0), words)).await;
-    let feeds = async |words: &[&str], input| fed(repl(cluster.url(0), words), input).await;
+    let feeds = async |words: &[&str], input: &str| fed(repl(cluster.url(0), words), input).await;
     assert_eq!(does(&["pub", "a", "1"]).await.0, Some(5), "there is no such topic");
     assert_eq!(does(&["topic", "create", "a", "--max-age", "1h"]).await.0, Some(0));
     assert_eq!(does(&["topic", "create", "a", "--max-age", "1h"]).await.0, Some(0), "it is there as it is wanted");
@@ -162,6 +175,7 @@ async fn what_one_command_publishes_another_one_reads() {
     assert_eq!(does(&["sub", "repl.x"]).await.0, Some(1), "no topic can have this name");
 
     assert_eq!(feeds(&["pub", "a", "--lines"], "6\nseven\n").await.0, Some(2), "whether 6 is stored or not");
+    assert_eq!(feeds(&["pub", "a", "--jsonl"], "{\"value\": 8, \"key\": null}\n").await.0, Some(2), "it has no key");
     let (_, list) = does(&["topic", "list"]).await;
     assert!(list.lines().count() == 2 && list.contains("3600 s"), "{list}");
     assert_eq!(does(&["topic", "set", "a", "--max-messages", "1"]).await.0, Some(0));

@@ -117,14 +117,15 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
     }
     let mut lines = read_lines(input(matches)?);
     let mut published = 0;
-    while let Some(batch) = next_batch(&mut lines).await {
-        let stored = publish(client, &route, &template, &batch).await;
+    while let Some(batch) = next_batch(&mut lines, &template).await {
+        let messages = batch.len();
+        let stored = publish(client, &route, batch).await;
         let stored = stored.with_context(|| match published {
             0 => "nothing was published".to_owned(),
             _ => format!("{} published, and no more", counted(published, "message")),
         });
         let stored = stored?;
-        published += batch.len();
+        published += messages;
         if is_json(matches) {
             let mut out = io::stdout().lock();
             stored.iter().try_for_each(|message| writeln!(out, "{message}")).context("the output can't be written")?;
@@ -133,10 +134,12 @@ pub(super) async fn run(matches: &ArgMatches, client: &Client) -> anyhow::Result
     Ok(String::new())
 }
 
-async fn publish(client: &Client, route: &str, template: &Template, batch: &[Line]) -> anyhow::Result<Vec<Value>> {
+async fn publish(client: &Client, route: &str, batch: Vec<Line>) -> anyhow::Result<Vec<Value>> {
+    let refused = |number: u64| format!("line {number} can't be published");
+    let (numbers, texts): (Vec<_>, Vec<_>) = batch.into_iter().map(|line| (line.number, line.text)).unzip();
     let mut body = String::new();
-    for line in batch {
-        body += &line.message(template)?;
+    for (number, text) in numbers.iter().zip(texts) {
+        body += &text.with_context(|| refused(*number))?;
         body.push('\n');
     }
     let stored = client
@@ -144,13 +147,12 @@ async fn publish(client: &Client, route: &str, template: &Template, batch: &[Lin
             request.header(header::CONTENT_TYPE, "application/x-ndjson").body(body.clone())
         })
         .await;
-    let mut stored =
-        stored.map_err(|error| match error.line().and_then(|number| batch.get(number.checked_sub(1)?)) {
-            Some(line) => anyhow!(error).context(line.refused()),
-            None => anyhow!(error),
-        })?;
+    let mut stored = stored.map_err(|error| match error.line().and_then(|line| numbers.get(line.checked_sub(1)?)) {
+        Some(number) => anyhow!(error).context(refused(*number)),
+        None => anyhow!(error),
+    })?;
     let messages = stored.get_mut("messages").and_then(Value::as_array_mut).map(std::mem::take);
-    let all = messages.filter(|messages| messages.len() == batch.len());
+    let all = messages.filter(|messages| messages.len() == numbers.len());
     Ok(all.ok_or_else(|| ClientError::Garbled(client.server()))?)
 }
 
@@ -219,6 +221,9 @@ impl Template {
 /// A message, with a key behind what it has unless it has one.
 fn with_key(text: &str) -> Result<String, Misuse> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|error| no_json(&error, ""))?;
+    if members.get("key").is_some_and(|key| key.get() == "null") {
+        return Err(Misuse::new("its key is null: leave it out, and one is made up"));
+    }
     let text = text.trim_end();
     Ok(match text.strip_suffix('}').filter(|_| !members.contains_key("key")) {
         Some(text) => format!("{text}{}\"key\":{}}}", if members.is_empty() { "" } else { "," }, new_key()),
@@ -253,18 +258,13 @@ struct Line {
     /// From 1 on.
     number: u64,
     /// What it says, or why that is not known.
-    text: Result<String, String>,
+    text: anyhow::Result<String>,
 }
 
 impl Line {
-    fn message(&self, template: &Template) -> anyhow::Result<String> {
-        let text = self.text.as_ref().map_err(|error| anyhow!("{error}"));
-        let message = text.and_then(|text| Ok(template.message(text)?));
-        message.with_context(|| self.refused())
-    }
-
-    fn refused(&self) -> String {
-        format!("line {} can't be published", self.number)
+    /// The line as it is sent.
+    fn into_message(self, template: &Template) -> Self {
+        Self { text: self.text.and_then(|text| Ok(template.message(&text)?)), ..self }
     }
 
     fn len(&self) -> usize {
@@ -282,9 +282,9 @@ fn read_lines(input: Box<dyn Read + Send>) -> Receiver<Line> {
             let most = u64::try_from(BATCH_BYTES_MAX).unwrap_or(u64::MAX);
             let text = match input.by_ref().take(most).read_until(b'\n', &mut line) {
                 Ok(0) => return,
-                Ok(length) if length == BATCH_BYTES_MAX => Err("it is longer than any server takes".to_owned()),
-                Ok(_) => String::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned()),
-                Err(error) => Err(format!("the input can't be read: {error}")),
+                Ok(length) if length == BATCH_BYTES_MAX => Err(anyhow!("it is longer than any server takes")),
+                Ok(_) => String::from_utf8(line).map_err(|_| anyhow!("it is not UTF-8")),
+                Err(error) => Err(anyhow!("the input can't be read: {error}")),
             };
             let text = text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
             if text.as_ref().is_ok_and(String::is_empty) {
@@ -299,13 +299,14 @@ fn read_lines(input: Box<dyn Read + Send>) -> Receiver<Line> {
     read
 }
 
-/// The next lines: the first one that comes, and what is there by then.
-async fn next_batch(lines: &mut Receiver<Line>) -> Option<Vec<Line>> {
-    let first = lines.recv().await?;
+/// The next messages: the line that comes first, and what is there by then. What counts is how long they are as they are
+/// sent: a line of text may be much shorter.
+async fn next_batch(lines: &mut Receiver<Line>, template: &Template) -> Option<Vec<Line>> {
+    let first = lines.recv().await?.into_message(template);
     let mut bytes = first.len();
     let mut batch = vec![first];
     while batch.len() < BATCH_LINES_MAX && bytes < BATCH_BYTES_MAX / 4 {
-        let Ok(line) = lines.try_recv() else { break };
+        let Ok(line) = lines.try_recv().map(|line| line.into_message(template)) else { break };
         bytes += line.len();
         batch.push(line);
     }
