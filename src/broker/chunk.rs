@@ -30,7 +30,7 @@ impl Chunk {
 
 impl From<&[u8]> for Chunk {
     fn from(blocks: &[u8]) -> Self {
-        let mut buffer = ChunkBuffer::default();
+        let mut buffer = ChunkBuffer::with_room(blocks.len());
         buffer.push(blocks);
         buffer.freeze()
     }
@@ -53,6 +53,14 @@ pub struct ChunkBuffer {
 const ROOM: &[u8] = b"00000000\r\n";
 
 impl ChunkBuffer {
+    /// One that takes no more memory for blocks of so many bytes.
+    #[must_use]
+    pub fn with_room(len: usize) -> Self {
+        let mut bytes = Vec::with_capacity(ROOM.len() + len + END.len());
+        bytes.extend_from_slice(ROOM);
+        Self { bytes }
+    }
+
     /// Appends blocks.
     pub fn push(&mut self, blocks: &[u8]) {
         self.bytes.extend_from_slice(blocks);

@@ -20,7 +20,7 @@ use super::forward::Forwarder;
 use super::meeting::{self, Meeting};
 use super::presence::Attendance;
 use super::status::Directory;
-use super::stream::Tally;
+use super::stream::{Recent, Tally};
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
 use crate::consensus::{
@@ -225,6 +225,7 @@ impl Node {
         let inner = Inner {
             streams: Tally::default(),
             roll: Arc::default(),
+            recent: Recent::default(),
             settings,
             epoch,
             consensus,

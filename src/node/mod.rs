@@ -51,7 +51,7 @@ pub use self::status::{ClusterView, NodeState, NodeView};
 pub use self::stream::{
     Lease, NotServing, Profile, Start, Stream, StreamPhase, StreamRequest, StreamStats, StreamView,
 };
-use self::stream::{Roll, Tally};
+use self::stream::{Recent, Roll, Tally};
 pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
@@ -82,6 +82,7 @@ struct Inner {
     broker: Broker,
     streams: Tally,
     roll: Arc<Roll>,
+    recent: Recent,
     directory: Directory,
     attendance: Attendance,
     /// Locked for as long as the node is there.

@@ -6,6 +6,7 @@
 //! Registering comes before reading, so there is no hole between the two, and no repetition.
 
 mod announce;
+mod recent;
 mod roll;
 mod tally;
 
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
+pub(super) use self::recent::Recent;
 use self::roll::Enrolled;
 pub(super) use self::roll::Roll;
 pub use self::roll::{Profile, StreamPhase, StreamView};
@@ -33,10 +35,10 @@ use super::history::{self, ReadError};
 use super::presence::{Attending, Reader, Watched};
 use super::{Node, NotReady};
 use crate::broker::frame::{self, Control, GapReason};
-use crate::broker::{Chunk, ChunkBuffer, Delivery, Format, Subscription};
+use crate::broker::{Chunk, Delivery, Format, Subscription};
 use crate::consensus::Progress;
 use crate::consensus::wire::{self, kind};
-use crate::domain::{Bearer, Cursor, Message, Position, Selection, SettingsChange, Timestamp, TopicName};
+use crate::domain::{Bearer, Cursor, Position, Selection, SettingsChange, Timestamp, TopicName};
 use crate::rpc::Lane;
 use crate::state::{Hole, PageLimit, Slot};
 
@@ -416,6 +418,12 @@ impl Stream {
             self.go_live();
             return Ok(());
         };
+        let recent = &self.node.inner.recent;
+        if let Some((page, count)) = recent.page(self.format, slots.iter().map(Slot::position)) {
+            let last = slots.get(count - 1).map_or(last, Slot::position);
+            self.hand_out(page, last);
+            return Ok(());
+        }
         let count = slots.len();
         let messages = history::load(replica, slots).await?;
         if has_news(self.lease.as_deref()) && self.is_revoked() {
@@ -425,8 +433,17 @@ impl Stream {
             // Some were evicted between planning and reading.
             self.announce_holes(missed);
         }
-        self.hand_out(&messages);
-        self.position = last;
+        let (mut blocks, mut ends) = (String::new(), Vec::with_capacity(messages.len()));
+        for message in &messages {
+            frame::message(message, self.node.epoch(), self.format, &mut blocks);
+            ends.push((message.position, blocks.len()));
+        }
+        self.node.inner.recent.keep(self.format, blocks.as_bytes(), &ends);
+        if blocks.is_empty() {
+            self.position = last;
+        } else {
+            self.hand_out(blocks.as_bytes().into(), last);
+        }
         Ok(())
     }
 
@@ -455,17 +472,11 @@ impl Stream {
         self.history_bytes >= self.history_bytes_max
     }
 
-    fn hand_out(&mut self, messages: &[Arc<Message>]) {
-        let (mut page, mut block) = (ChunkBuffer::default(), String::new());
-        for message in messages {
-            block.clear();
-            frame::message(message, self.node.epoch(), self.format, &mut block);
-            page.push(block.as_bytes());
-            self.history_bytes += block.len() as u64;
-        }
-        if !page.is_empty() {
-            self.pending.push_back(page.freeze());
-        }
+    /// Hands out a page of history, which reaches up to a position.
+    fn hand_out(&mut self, page: Chunk, position: Position) {
+        self.history_bytes += page.as_ref().len() as u64;
+        self.pending.push_back(page);
+        self.position = position;
     }
 
     fn is_revoked(&self) -> bool {
