@@ -81,6 +81,11 @@ pub(super) fn run(
             admin()?.download("/backup", &mut progress.counting(&mut out))?;
             Ok(String::new().into())
         }
+        // It would be replaced by one: /dev/null, for everybody.
+        "save" if file.exists() && !file.is_file() => {
+            let path = file.display();
+            Err(Misuse::new(format!("{path} is no file: name one, or - for standard output")).into())
+        }
         "save" if file.exists() && !matches.get_flag("force") => {
             let path = file.display();
             Err(Misuse::new(format!("{path} is there already: name another file, or say --force to replace it")).into())

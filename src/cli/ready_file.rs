@@ -23,16 +23,20 @@ pub(super) fn write(path: &Path, started: &Started) -> io::Result<()> {
 /// Removes the file of an earlier start, which would tell of a node that is gone.
 ///
 /// # Errors
-/// It is there, and can't be removed.
+/// It is there, and can't be removed, or is something else: /dev/null would be gone for everybody.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(ErrorKind::AlreadyExists, "it is no file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
     use crate::domain::NodeId;
 
@@ -66,5 +70,10 @@ mod tests {
         remove(&path).expect("removed");
         assert!(!path.exists());
         remove(&path).expect("nothing to remove");
+
+        let socket = directory.path().join("socket");
+        let _listener = UnixListener::bind(&socket).expect("a socket");
+        remove(&socket).expect_err("it is no file");
+        assert!(socket.exists());
     }
 }

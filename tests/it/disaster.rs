@@ -1,7 +1,7 @@
 //! What is done when a cluster is gone, or most of it: backups, and one node that goes on alone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -113,6 +113,13 @@ async fn what_is_no_whole_backup_is_refused_and_touches_nothing() {
     assert_eq!(fs::read_to_string(&file).expect("read"), "of somebody");
     let (code, text) = cluster.nodes[0].run(&["backup", "save", path, "--force"]).await;
     assert!(code == Some(0) && text.starts_with("saved 1 topic with 20 messages"), "{text}");
+    // What is no file stays what it is, as /dev/null has to.
+    let socket = directory.path().join("socket");
+    let _listener = UnixListener::bind(&socket).expect("a socket");
+    let path_of_socket = socket.to_str().expect("ASCII");
+    let (code, text) = cluster.nodes[0].run(&["backup", "save", path_of_socket, "--force"]).await;
+    assert!(code == Some(2) && text.contains("is no file"), "{text}");
+    assert!(fs::metadata(&socket).expect("there").file_type().is_socket());
     // As standard output has it.
     let mut save = Command::new(env!("CARGO_BIN_EXE_repl"));
     save.env_clear().args(["backup", "save", "-", "--data-dir"]).arg(cluster.nodes[0].data_dir());
