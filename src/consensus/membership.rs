@@ -128,6 +128,8 @@ impl Consensus {
     }
 
     pub(super) async fn change_members(&self, change: ChangeMembers<NodeId, Member>) -> Change {
+        // The engine would refuse a second one, and log that as an error: nodes that come at once are none.
+        let Ok(_alone) = self.inner.changing.try_lock() else { return Change::Again };
         match self.inner.raft.change_membership(change, false).await {
             Ok(_) => Change::Done,
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Change::NotLeader,

@@ -139,6 +139,8 @@ struct Inner {
     timing: Timing,
     /// Held while a snapshot is fetched and installed.
     installing: tokio::sync::Mutex<()>,
+    /// Held while the membership is changed.
+    changing: tokio::sync::Mutex<()>,
     /// When an append of the leader was taken last.
     heard: Mutex<Instant>,
 }
@@ -210,6 +212,7 @@ impl Consensus {
             incoming_dir,
             timing,
             installing: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
             heard: Mutex::new(Instant::now()),
         };
         let consensus = Self { inner: Arc::new(inner) };

@@ -53,6 +53,23 @@ async fn a_node_that_stood_alone_grows_to_three_and_survives_its_founder() {
 }
 
 #[tokio::test]
+async fn nodes_that_come_at_once_become_voters_one_after_the_other() {
+    let mut cluster = Cluster::without_nodes(&[]);
+    cluster.add(&[]).await;
+    for _ in 0..4 {
+        let node = cluster.prepare_next();
+        cluster.nodes[node].spawn();
+    }
+    for node in &mut cluster.nodes[1..] {
+        node.serves().await;
+    }
+    cluster.all_see("five voters", |view| view.voters() == 5).await;
+    // The engine logs a change during another one as an error, and nobody could do anything about it.
+    let log = cluster.nodes[0].log();
+    assert!(!log.contains("already undergoing a configuration change"), "{log}");
+}
+
+#[tokio::test]
 async fn the_sixth_node_reads_along_without_a_vote() {
     let mut cluster = Cluster::of(5).await;
     let client = cluster.client.clone();
