@@ -51,13 +51,24 @@ pub(super) fn command() -> Command {
 /// Words with which other programs start a server.
 const STARTING: [&str; 6] = ["run", "serve", "server", "start", "up", "daemon"];
 
-/// The error with the advice that clap can't give: a node is started by no command.
+/// The error with the advice that clap can't give: a node is started by no command, and those for operators speak to its
+/// socket.
 pub(super) fn advised(mut error: Error) -> Error {
     if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
         && STARTING.contains(&name.as_str())
     {
         error.remove(ContextKind::SuggestedSubcommand);
         let advice = StyledStr::from("`repl` alone, or with options, starts a node");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice]));
+    }
+    if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg)
+        && name == "--server"
+    {
+        error.remove(ContextKind::SuggestedArg);
+        let advice = StyledStr::from(
+            "pub, sub, topic, presence, top and check take it, behind their name; other commands speak to a node on this \
+             machine, whose --data-dir they take",
+        );
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice]));
     }
     error

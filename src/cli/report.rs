@@ -49,6 +49,12 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             "A token is shown by --token-file, REPL_TOKEN or a context (repl context add); `repl token verify` tells what is \
              wrong with one.",
         ),
+        ClientError::Problem { code, .. } if code == "topic-not-found" => {
+            Some("`repl topic create TOPIC` creates one; `repl topic list` has those there are.")
+        }
+        ClientError::Problem { code, .. } if code == "presence-off" => {
+            Some("`repl topic set TOPIC --presence true` turns it on.")
+        }
         ClientError::Problem { .. } | ClientError::Setup(_) | ClientError::Ended(_) => None,
     }
 }

@@ -153,7 +153,7 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
     let secret = tempfile::NamedTempFile::new().expect("a temporary file");
     let secret = secret.path().to_str().expect("a path of ASCII");
     let long = format!("/run/{}.sock", "x".repeat(100));
-    let misuses: [&[&str]; 17] = [
+    let misuses: [&[&str]; 18] = [
         &["--lisen", "127.0.0.1:1"],
         &["serve"],
         &["server", "--listen", "127.0.0.1:1"],
@@ -170,6 +170,7 @@ fn what_can_not_be_used_is_explained_and_exits_with_2() {
         &["--listen", "127.0.0.1:1", "cluster", "status"],
         &["cluster", "remove", "two"],
         &["cluster", "status", "--listen", "127.0.0.1:1"],
+        &["cluster", "status", "--server", "http://127.0.0.1:1"],
         &["token", "create", "--secret-file", secret, "--data-dir", "here"],
     ];
     let mut texts = String::new();
@@ -296,10 +297,11 @@ async fn a_cluster_for_development_is_killed_and_grows_by_keys() {
     let mut text = cluster.read_until("leads, in term");
     assert!(text.contains("node 1 has ended: signal: 9") && !text.contains("node 1 leads"), "{text}");
     // What the others warn of in their logs is told, too, before the election or after it.
-    if !text.contains(": no connection: ") {
-        text = cluster.read_until(": no connection: ");
+    let lost = format!(": no connection (127.0.0.1:{}): ", first + 1);
+    if !text.contains(&lost) {
+        text = cluster.read_until(&lost);
     }
-    assert!(text.contains("node 2: no connection: ") || text.contains("node 3: no connection: "), "{text}");
+    assert!(text.contains(&format!("node 2{lost}")) || text.contains(&format!("node 3{lost}")), "{text}");
     messages.push(client.publish(&url(3), "orders", json!(2)).await);
     press("1");
     cluster.read_until(&format!("node 1 serves at {}", url(1)));

@@ -150,6 +150,11 @@ async fn what_one_command_publishes_another_one_reads() {
     let does = async |words: &[&str]| run(repl(cluster.url(0), words)).await;
     let feeds = async |words: &[&str], input: &str| fed(repl(cluster.url(0), words), input).await;
     assert_eq!(does(&["pub", "a", "1"]).await.0, Some(5), "there is no such topic");
+    let text = complains(repl(cluster.url(0), &["pub", "a", "1"])).await;
+    assert!(
+        text.ends_with("\n\n`repl topic create TOPIC` creates one; `repl topic list` has those there are.\n"),
+        "{text}"
+    );
     assert_eq!(does(&["topic", "create", "a", "--max-age", "1h"]).await.0, Some(0));
     assert_eq!(does(&["topic", "create", "a", "--max-age", "1h"]).await.0, Some(0), "it is there as it is wanted");
     assert_eq!(does(&["topic", "create", "a", "--max-age", "2h"]).await.0, Some(1), "it is there otherwise");

@@ -75,10 +75,14 @@ impl Member {
         });
         let tell = events.clone();
         thread::spawn(move || {
-            for line in BufReader::new(log).lines().map_while(Result::ok) {
-                if let Some(text) = worth_telling(&line) {
-                    let _ = tell.send(Event::Says { node: number, text });
+            let told = BufReader::new(log).lines().map_while(Result::ok).filter_map(|line| worth_telling(&line));
+            let mut last = None;
+            for text in told {
+                // Of what a node says of each of its connections to another one, once is enough.
+                if last.as_ref() != Some(&text) {
+                    let _ = tell.send(Event::Says { node: number, text: text.clone() });
                 }
+                last = Some(text);
             }
             let _ = tell.send(Event::Ended { node: number });
         });
@@ -128,8 +132,9 @@ fn worth_telling(line: &str) -> Option<String> {
         return None;
     }
     let message = member(&entry, "message").as_str()?;
+    let peer = member(&entry, "peer").as_str().map(|peer| format!(" ({peer})")).unwrap_or_default();
     let error = member(&entry, "error").as_str().map(|error| format!(": {error}")).unwrap_or_default();
-    Some(format!("{message}{error}"))
+    Some(format!("{message}{peer}{error}"))
 }
 
 #[cfg(test)]
@@ -141,6 +146,8 @@ mod tests {
         let line = |level: &str| format!(r#"{{"level":"{level}","message":"no room","error":"28","target":"repl"}}"#);
         assert_eq!(worth_telling(&line("WARN")), Some("no room: 28".to_owned()));
         assert_eq!(worth_telling(&line("INFO")), None);
+        let of_peer = r#"{"level":"WARN","message":"no connection","peer":"a:1","lane":"Append","error":"refused"}"#;
+        assert_eq!(worth_telling(of_peer), Some("no connection (a:1): refused".to_owned()));
         assert_eq!(worth_telling("error: the port is taken"), Some("error: the port is taken".to_owned()));
     }
 }

@@ -42,8 +42,8 @@ fn look(more: &Receiver<PathBuf>, events: &Sender<Event>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let view = sockets.iter().find_map(|socket| Admin::new(socket.clone()).ok()?.get("/cluster").ok());
-        let Some(view) = view.map(|answer| View::of(&answer.json)) else { continue };
+        let answer = ask(&mut sockets, |socket| Admin::new(socket.clone()).ok()?.get("/cluster").ok());
+        let Some(view) = answer.map(|answer| View::of(&answer.json)) else { continue };
         for text in view.changes(&known) {
             if events.send(Event::Changed(text)).is_err() {
                 return;
@@ -51,6 +51,14 @@ fn look(more: &Receiver<PathBuf>, events: &Sender<Event>) {
         }
         known = view;
     }
+}
+
+/// The first answer. Whoever gave it is asked first from then on: a node that has just come back has yet to hear of the
+/// others, and to it nobody leads.
+fn ask<A>(sockets: &mut [PathBuf], get: impl Fn(&PathBuf) -> Option<A>) -> Option<A> {
+    let (at, answer) = sockets.iter().enumerate().find_map(|(at, socket)| Some((at, get(socket)?)))?;
+    sockets.swap(0, at);
+    Some(answer)
 }
 
 /// What is told of a cluster.
@@ -103,6 +111,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn who_has_answered_is_asked_again_also_when_others_are_back() {
+        let mut sockets = ["a", "b", "c"].map(PathBuf::from);
+        let mut answers =
+            |able: &[&str]| ask(&mut sockets, |socket| able.contains(&socket.to_str()?).then(|| socket.clone()));
+        assert_eq!(answers(&["b", "c"]), Some("b".into()));
+        assert_eq!(answers(&["a", "b", "c"]), Some("b".into()));
+        assert_eq!(answers(&["a", "c"]), Some("a".into()));
+        assert_eq!(answers(&[]), None);
+    }
 
     #[test]
     fn what_changes_is_told_once() {
