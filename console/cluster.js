@@ -47,24 +47,38 @@ export function clusterView() {
 
 /** What an operator wants to know first. */
 function summarise({nodes, leader, term}) {
-  return [outlook({nodes, leader, term}), ...nodes.filter(({state}) => state === 'down').map(advice)].join(' ')
+  return [outlook({nodes, leader, term}), ...advice(nodes)].join(' ')
 }
 
-/** What to do about a node that is down. */
-function advice(node) {
-  return `Node ${node.id} is down, ${lagText(node)}: start it again, or “repl cluster remove ${node.id}” if it is gone for good.`
+/** What to do about each node that is down. One can be removed only as long as most voters are there to agree. */
+function advice(nodes) {
+  const voters = nodes.filter(isVoter)
+  const isStuck = voters.filter(({state}) => state !== 'down').length < majority(voters)
+  const each = nodes.filter(({state}) => state === 'down').map((node) => {
+    const removal = isStuck ? '' : `, or “repl cluster remove ${node.id}” if it is gone for good`
+    return `Node ${node.id} is down, ${lagText(node)}: start it again${removal}.`
+  })
+  return isStuck ? [...each, 'If most voters are gone for good, see “repl recover --help”.'] : each
 }
 
 function outlook({nodes, leader, term}) {
-  const voters = nodes.filter(({role}) => role !== 'learner')
+  const voters = nodes.filter(isVoter)
   const up = voters.filter(isUp)
-  const needed = Math.floor(voters.length / 2) + 1
-  const spare = up.length - needed
+  const spare = up.length - majority(voters)
   const lead = leader === null ? 'No node leads now.' : `Node ${leader} leads, in term ${term}.`
   const voices = `${up.length} of ${plural(voters.length, 'voter')} ${up.length === 1 ? 'is' : 'are'} up.`
   if (voters.length === 1) return `${lead} ${voices} A single node: nothing is lost when it dies, but nothing is served until it is back.`
   if (spare < 0) return `${lead} ${voices} No majority: nothing can be written until ${plural(-spare, 'more node')} ${spare === -1 ? 'is' : 'are'} back.`
   return `${lead} ${voices} ${spare === 0 ? 'None of them may be lost.' : `${plural(spare, 'node')} may be lost.`}`
+}
+
+function isVoter({role}) {
+  return role !== 'learner'
+}
+
+/** How many of the voters decide. */
+function majority(voters) {
+  return Math.floor(voters.length / 2) + 1
 }
 
 function isUp({state}) {

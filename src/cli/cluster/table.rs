@@ -55,11 +55,20 @@ fn summary(cluster: &Value) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-/// What to do about each node that is down.
+/// What to do about each node that is down. One can be removed only as long as most voters are there to agree.
 pub(in crate::cli) fn advice(cluster: &Value) -> impl Iterator<Item = String> {
-    let down = nodes(cluster).iter().filter(|node| member(node, "state") == "down");
-    down.map(|node| member(node, "id"))
-        .map(|id| format!("node {id} is down: start it again, or `repl cluster remove {id}` if it is gone for good"))
+    let is_down = |node: &Value| member(node, "state") == "down";
+    let voters = voters(cluster);
+    let left = voters.iter().filter(|voter| !is_down(voter)).count();
+    let is_stuck = left < majority(voters.len());
+    let down = nodes(cluster).iter().filter(move |node| is_down(node)).map(|node| member(node, "id"));
+    let each = down.map(move |id| match is_stuck {
+        true => format!("node {id} is down: start it again"),
+        false => format!("node {id} is down: start it again, or `repl cluster remove {id}` if it is gone for good"),
+    });
+    let last =
+        "most voters are down, so that none can be removed: if they are gone for good, see `repl recover --help`";
+    each.chain(is_stuck.then(|| last.to_owned()))
 }
 
 /// A time span as people say it.
@@ -71,14 +80,23 @@ fn age(seconds: u64) -> String {
 
 /// What the cluster could lose and still write.
 pub(in crate::cli) fn outlook(cluster: &Value) -> String {
-    let voters: Vec<&Value> = nodes(cluster).iter().filter(|node| member(node, "role") != "learner").collect();
+    let voters = voters(cluster);
     let up = voters.iter().filter(|node| member(node, "state") == "up").count();
-    let majority = voters.len() / 2 + 1;
+    let majority = majority(voters.len());
     match up.checked_sub(majority) {
         None => format!("{up} of {} voters are up, and {majority} are needed to write", voters.len()),
         Some(0) => format!("{up} of {} voters are up; without one of them nothing is written", voters.len()),
         Some(spare) => format!("{up} of {} voters are up; writes go on without {spare} of them", voters.len()),
     }
+}
+
+fn voters(cluster: &Value) -> Vec<&Value> {
+    nodes(cluster).iter().filter(|node| member(node, "role") != "learner").collect()
+}
+
+/// How many of so many voters decide.
+fn majority(voters: usize) -> usize {
+    voters / 2 + 1
 }
 
 /// Whether all nodes hold the same.
@@ -114,7 +132,7 @@ pub(super) fn how_to_join(cluster: &Value, learner: bool) -> (Value, String) {
     let nodes = nodes(cluster);
     let own = nodes.iter().find(|node| member(node, "id") == member(cluster, "node"));
     let peer = own.map(|node| cell(member(node, "peerAddr"))).unwrap_or_default();
-    let voters = nodes.iter().filter(|node| member(node, "role") != "learner").count();
+    let voters = voters(cluster).len();
     let becomes = match (learner, voters) {
         (true, _) => "It reads along, until `repl cluster promote` gives it a vote.",
         (false, ..5) => "It votes once it has caught up.",
@@ -176,7 +194,14 @@ node 3 is down: start it again, or `repl cluster remove 3` if it is gone for goo
         );
         let ages = [0, 59, 60, 7_199, 86_399, 200_000].map(age);
         assert_eq!(ages, ["0 s", "59 s", "1 min", "1 h", "23 h", "2 d"]);
-        assert!(text(&["up", "down", "down"]).contains("1 of 3 voters are up, and 2 are needed"));
+        assert!(text(&["up", "down", "down"]).ends_with(
+            "\
+cluster c, term 3: 1 of 3 voters are up, and 2 are needed to write
+node 2 is down: start it again
+node 3 is down: start it again
+most voters are down, so that none can be removed: if they are gone for good, see `repl recover --help`
+"
+        ));
         assert!(text(&["up", "up", "up"]).contains("writes go on without 1 of them"));
     }
 

@@ -4,6 +4,7 @@ use super::load::{Load, Node, Sort, Topic};
 use crate::cli::admin::member;
 use crate::cli::cluster::{advice, outlook};
 use crate::cli::columns;
+use crate::cli::output::counted;
 
 const BOLD: &str = "\x1b[1m";
 const REVERSE: &str = "\x1b[7m";
@@ -51,7 +52,7 @@ pub(super) fn screen(load: &Load, look: &Look, (width, height): (usize, usize)) 
         let of = if topics.len() < usize::try_from(count).unwrap_or(usize::MAX) {
             format!("the first {} of {count} topics by name", topics.len())
         } else {
-            format!("{count} topics")
+            counted(count, "topic")
         };
         format!("{of}, by {sort}   q quit   ↑ ↓ scroll   ← → sort")
     });
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn a_screen_shows_nodes_and_the_busiest_topics() {
         let look = Look { server: "http://a:1".to_owned(), ..Look::default() };
-        let lines: Vec<String> = screen(&load(), &look, (110, 13)).iter().map(|line| plain(line)).collect();
+        let lines: Vec<String> = screen(&load(), &look, (110, 14)).iter().map(|line| plain(line)).collect();
         let expected = [
             "repl top  http://a:1",
             "cluster c, term 3: 1 of 2 voters are up, and 2 are needed to write",
@@ -147,7 +148,8 @@ mod tests {
             "NODE  ROLE      STATE           LAG  LOAD  CONNECTIONS  MSGS/S  CLIENTS",
             "1     leader    up              0    25 %  7            100     http://a:1",
             "2     follower  down for 1 min  -    -     -            -       http://b:1",
-            "node 2 is down: start it again, or `repl cluster remove 2` if it is gone for good",
+            "node 2 is down: start it again",
+            "most voters are down, so that none can be removed: if they are gone for good, see `repl recover --help`",
             "",
             "MSGS/S  MESSAGES  BYTES    SUBSCRIBERS  TOPIC",
             "100     300       3000     1            a",
