@@ -49,7 +49,7 @@ pub enum SnapshotError {
     #[error("the snapshot's file")]
     File(#[from] io::Error),
     /// The store could not be written or read.
-    #[error("the snapshot's store")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// Its rows are of a version that this program doesn't read.
     #[error("the snapshot was written by another version of this program")]

@@ -139,7 +139,7 @@ async fn what_is_no_whole_backup_is_refused_and_touches_nothing() {
     refused(b"#!/bin/sh\necho hello, this is something else\n", "does not begin like one");
     refused(b"", "ends too early");
     refused(&whole[..whole.len() - 1], "ends too early");
-    refused(&whole[..whole.len() / 2], "not a whole export");
+    refused(&whole[..whole.len() / 2], &format!("error: {path} is not a whole backup or snapshot"));
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     refused(&flipped, "checksum");

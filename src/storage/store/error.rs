@@ -34,7 +34,7 @@ pub enum StoreError {
         what: String,
     },
     /// The file is not a whole export: fetch it again. The store is as it was.
-    #[error("{} is not a whole export: {what}", file.display())]
+    #[error("{} is not a whole backup or snapshot: {what}", file.display())]
     BadExport {
         /// The exported file.
         file: PathBuf,
