@@ -57,7 +57,7 @@ export function connect(
       const response = await fetch(url + path, {headers, cache: 'no-store', signal: abort.signal})
       if (response.status !== 200) throw await fault(response, clock)
       if (!response.headers.get('Content-Type')?.startsWith('text/event-stream') || !response.body) {
-        throw new UnavailableError('not-a-broker', 'the answer is no event stream')
+        throw new UnavailableError('not-a-broker', 'no event stream')
       }
       await read(response.body.getReader())
       throw new UnavailableError('ended', 'the node ended the stream')
@@ -105,7 +105,7 @@ export function connect(
       (error) => error instanceof RefusedError,
     )
     return answers
-      ? new UnavailableError('buffered', 'the node answers, but its streams are held back by a proxy')
+      ? new UnavailableError('buffered', 'a proxy holds back streams, not answers')
       : new UnavailableError('timeout', 'the node does not answer')
   }
 

@@ -25,17 +25,18 @@ export interface Answer {
 /** Asks one node, once. */
 export async function ask(context: Context, url: string, token: string | undefined, request: Request): Promise<Answer> {
   const {fetch, clock, answerMs} = context
-  const {method = 'GET', path, headers, body, signal} = request
+  const {path, headers, signal} = request
   const abort = new AbortController()
   const stop = (): void => abort.abort()
   const cancel = clock.after(answerMs, stop)
   signal?.addEventListener('abort', stop)
   try {
     const response = await fetch(url + path, {
-      method,
+      ...request,
       headers: {...headers, ...authorization(token)},
-      body: body ?? null,
       signal: abort.signal,
+      // A redirection would make a GET of a POST, whose success is not the one that was asked for.
+      redirect: 'manual',
     })
     if (!response.ok) throw await fault(response, clock)
     const text = await response.text()

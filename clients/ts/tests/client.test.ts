@@ -109,6 +109,20 @@ describe('a client that is closed', () => {
   })
 })
 
+describe('a publish', () => {
+  test('that is redirected is not done, and goes to another node', async () => {
+    const server = await Scripted.start()
+    server.onRequest = ({request, response}, count) => {
+      if (count === 1) return answer(response, 301, {}, {Location: '/topics/news'})
+      answer(response, request.method === 'POST' ? 201 : 200, {id: 'aaaaaaaa-1', seq: 1})
+    }
+    const client = connect(server)
+    expect(await client.publish('news', 1)).toEqual({id: 'aaaaaaaa-1', seq: 1, repeated: false})
+    expect(server.requests.map(({request}) => request.method)).toEqual(['POST', 'POST'])
+    client.close()
+  })
+})
+
 describe('a clock', () => {
   test('that is set, be it by years, changes nothing; a machine that slept opens its stream anew', async () => {
     const server = await Scripted.start()
