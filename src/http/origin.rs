@@ -16,7 +16,7 @@ use axum::http::header::{
     AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::request::Parts;
-use axum::http::uri::{Authority, Uri};
+use axum::http::uri::Uri;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use thiserror::Error;
 use tower_http::cors::{AllowCredentials, AllowOrigin, CorsLayer};
@@ -147,8 +147,14 @@ pub(super) fn check_host(options: &Options, request: &Request) -> Result<(), Pro
 /// The host a request is for, with its port; what can't be read is returned as a host that is nowhere served. `None` if
 /// the request has none: HTTP/1.0 health checks, never a browser.
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let in_uri = uri.authority().map(Authority::as_str);
-    in_uri.or_else(|| Some(headers.get(HOST)?.to_str().unwrap_or("?")))
+    let mut named = headers.get_all(HOST).iter();
+    match (uri.authority(), named.next(), named.next()) {
+        (Some(authority), ..) => Some(authority.as_str()),
+        (None, None, _) => None,
+        (None, Some(host), None) => Some(host.to_str().unwrap_or("?")),
+        // A proxy in front may have gone by the other one.
+        (None, Some(_), Some(_)) => Some("?"),
+    }
 }
 
 /// Whether an origin is a page of this machine.

@@ -96,6 +96,10 @@ async fn on_loopback_a_request_for_another_host_is_misdirected() {
     for host in ["rebound.evil.com:7375", "evil.com", "10.0.0.1", "", "localhost.evil.com", "ä"] {
         assert_eq!(send(&api, host).await, "host-not-allowed", "{host}");
     }
+    let mut twofold = request(Method::GET, "/livez", "");
+    twofold.headers_mut().insert("host", "localhost".parse().expect("a value"));
+    twofold.headers_mut().append("host", "evil.com".parse().expect("a value"));
+    assert_eq!(api.send(twofold).await.code(), "host-not-allowed", "a proxy may go by the other one");
     let in_uri = api.get("http://evil.com/livez").await;
     assert_eq!(in_uri.code(), "host-not-allowed", "HTTP/2 has the host in its URI");
 
