@@ -17,12 +17,17 @@ pub(super) fn report(error: &anyhow::Error, misused: bool) -> String {
     if misused {
         text.push_str("\nFor the settings and how they are written, see 'repl --help'.\n");
     }
-    text
+    shown(&text)
 }
 
 /// Tells people something besides.
 pub(super) fn tell(command: &str, text: &str) {
-    let _ = writeln!(io::stderr(), "repl {command}: {text}");
+    let _ = writeln!(io::stderr(), "repl {command}: {}", shown(text));
+}
+
+/// As a terminal may be given it: what servers say is in it, and no command for the terminal should be.
+fn shown(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
 }
 
 /// What to do next, where the error itself can't know.
@@ -56,5 +61,18 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             Some("`repl topic set TOPIC --presence true` turns it on.")
         }
         ClientError::Problem { .. } | ClientError::Setup(_) | ClientError::Ended(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn no_error_commands_the_terminal() {
+        let error = anyhow!("no \u{9b}2J").context("the server says \x1b[2J");
+        assert_eq!(report(&error, false), "error: the server says \u{fffd}[2J\n  because: no \u{fffd}2J\n");
     }
 }
