@@ -20,7 +20,7 @@ use super::forward::Forwarder;
 use super::meeting::{self, Meeting};
 use super::presence::Attendance;
 use super::status::Directory;
-use super::stream::{Recent, Tally};
+use super::stream::{BlockCache, Tally};
 use super::{Inner, Node, Settings};
 use crate::broker::{Broker, BrokerOptions};
 use crate::consensus::{
@@ -225,7 +225,7 @@ impl Node {
         let inner = Inner {
             streams: Tally::default(),
             roll: Arc::default(),
-            recent: Recent::default(),
+            blocks: BlockCache::default(),
             settings,
             epoch,
             consensus,

@@ -48,10 +48,10 @@ pub use self::refound::{DisasterError, force_new_cluster, restore_backup};
 pub use self::settings::{Connections, NewTopics, Settings};
 use self::status::Directory;
 pub use self::status::{ClusterView, NodeState, NodeView};
+use self::stream::{BlockCache, Roll, Tally};
 pub use self::stream::{
     Lease, NotServing, Profile, Start, Stream, StreamPhase, StreamRequest, StreamStats, StreamView,
 };
-use self::stream::{Recent, Roll, Tally};
 pub use self::verify::{Difference, Verification};
 pub use self::write::{Created, Stored, WriteError};
 use crate::broker::{Broker, BrokerStats};
@@ -82,7 +82,7 @@ struct Inner {
     broker: Broker,
     streams: Tally,
     roll: Arc<Roll>,
-    recent: Recent,
+    blocks: BlockCache,
     directory: Directory,
     attendance: Attendance,
     /// Locked for as long as the node is there.

@@ -6,7 +6,7 @@
 //! Registering comes before reading, so there is no hole between the two, and no repetition.
 
 mod announce;
-mod recent;
+mod cache;
 mod roll;
 mod tally;
 
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
-pub(super) use self::recent::Recent;
+pub(super) use self::cache::BlockCache;
 use self::roll::Enrolled;
 pub(super) use self::roll::Roll;
 pub use self::roll::{Profile, StreamPhase, StreamView};
@@ -418,8 +418,8 @@ impl Stream {
             self.go_live();
             return Ok(());
         };
-        let recent = &self.node.inner.recent;
-        if let Some((page, count)) = recent.page(self.format, slots.iter().map(Slot::position)) {
+        let cache = &self.node.inner.blocks;
+        if let Some((page, count)) = cache.page(self.format, slots.iter().map(Slot::position)) {
             let last = slots.get(count - 1).map_or(last, Slot::position);
             self.hand_out(page, last);
             return Ok(());
@@ -438,7 +438,7 @@ impl Stream {
             frame::message(message, self.node.epoch(), self.format, &mut blocks);
             ends.push((message.position, blocks.len()));
         }
-        self.node.inner.recent.keep(self.format, blocks.as_bytes(), &ends);
+        self.node.inner.blocks.keep(self.format, blocks.as_bytes(), &ends);
         if blocks.is_empty() {
             self.position = last;
         } else {

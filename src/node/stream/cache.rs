@@ -21,7 +21,7 @@ const BLOCK_BYTES_MAX: usize = 4 * 1024;
 
 /// What was encoded last, in each format.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Recent {
+pub(in crate::node) struct BlockCache {
     full: Mutex<Ring>,
     value: Mutex<Ring>,
 }
@@ -44,7 +44,7 @@ struct Place {
     len: usize,
 }
 
-impl Recent {
+impl BlockCache {
     /// The blocks of these positions, up to the first that is not here, and how many they are. `None`: not even the first is.
     pub(super) fn page(&self, format: Format, positions: impl Iterator<Item = Position>) -> Option<(Chunk, usize)> {
         let ring = self.ring(format).lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,13 +111,13 @@ mod tests {
     use super::*;
 
     /// Keeps a block of so many bytes for each of these positions.
-    fn keep(recent: &Recent, positions: impl Iterator<Item = u64>, len: usize) {
+    fn keep(cache: &BlockCache, positions: impl Iterator<Item = u64>, len: usize) {
         let (mut blocks, mut ends) = (Vec::new(), Vec::new());
         for position in positions {
             blocks.extend(block(position, len));
             ends.push((Position::new(position), blocks.len()));
         }
-        recent.keep(Format::Full, &blocks, &ends);
+        cache.keep(Format::Full, &blocks, &ends);
     }
 
     fn block(position: u64, len: usize) -> Vec<u8> {
@@ -125,8 +125,8 @@ mod tests {
     }
 
     /// How many of these positions make a page, all of it as it was kept.
-    fn found(recent: &Recent, positions: impl Iterator<Item = u64> + Clone, len: usize) -> usize {
-        let page = recent.page(Format::Full, positions.clone().map(Position::new));
+    fn found(cache: &BlockCache, positions: impl Iterator<Item = u64> + Clone, len: usize) -> usize {
+        let page = cache.page(Format::Full, positions.clone().map(Position::new));
         let Some((chunk, count)) = page else { return 0 };
         let expected: Vec<u8> = positions.take(count).flat_map(|position| block(position, len)).collect();
         assert!(chunk.as_ref() == expected);
@@ -135,40 +135,40 @@ mod tests {
 
     #[test]
     fn a_page_has_what_was_kept_up_to_what_was_not() {
-        let recent = Recent::default();
-        assert_eq!(found(&recent, 1..9, 300), 0);
-        keep(&recent, (1..=5).chain(7..=9), 300);
-        assert_eq!(found(&recent, 1..=9, 300), 5);
-        assert_eq!(found(&recent, [2, 4, 9].into_iter(), 300), 3);
-        assert_eq!(found(&recent, 6..=9, 300), 0);
+        let cache = BlockCache::default();
+        assert_eq!(found(&cache, 1..9, 300), 0);
+        keep(&cache, (1..=5).chain(7..=9), 300);
+        assert_eq!(found(&cache, 1..=9, 300), 5);
+        assert_eq!(found(&cache, [2, 4, 9].into_iter(), 300), 3);
+        assert_eq!(found(&cache, 6..=9, 300), 0);
         assert!(
-            recent.page(Format::Value, [Position::new(1)].into_iter()).is_none(),
+            cache.page(Format::Value, [Position::new(1)].into_iter()).is_none(),
             "the other format is another text"
         );
     }
 
     #[test]
     fn what_is_oldest_makes_room_and_is_never_found_in_pieces() {
-        let recent = Recent::default();
+        let cache = BlockCache::default();
         // No multiple of it is the size of the ring, so that blocks come to lie anywhere.
         let (len, count) = (1_023, 3 * BYTES as u64 / 1_023);
-        for first in (1..=count).step_by(100) {
-            keep(&recent, first..first + 100, len);
+        for first in (1..=count).step_by(1_500) {
+            keep(&cache, first..first + 1_500, len);
             let newest =
-                (1..first + 100).rev().take_while(|position| found(&recent, [*position].into_iter(), len) == 1);
+                (1..first + 1_500).rev().take_while(|position| found(&cache, [*position].into_iter(), len) == 1);
             let newest = newest.count();
-            assert!(newest as u64 == first + 99 || newest > BYTES / len - 2, "{newest} of {first} and 99");
+            assert!(newest as u64 == first + 1_499 || newest > BYTES / len - 2, "{newest} of {first} and 1,499");
         }
     }
 
     #[test]
     fn one_of_two_positions_of_one_place_is_there_and_a_large_block_never_is() {
-        let recent = Recent::default();
+        let cache = BlockCache::default();
         let other = 1 + BLOCKS as u64;
-        keep(&recent, [1, other].into_iter(), 300);
-        assert_eq!(found(&recent, [1].into_iter(), 300), 0);
-        assert_eq!(found(&recent, [other].into_iter(), 300), 1);
-        keep(&recent, [2].into_iter(), BLOCK_BYTES_MAX + 1);
-        assert_eq!(found(&recent, [2].into_iter(), BLOCK_BYTES_MAX + 1), 0);
+        keep(&cache, [1, other].into_iter(), 300);
+        assert_eq!(found(&cache, [1].into_iter(), 300), 0);
+        assert_eq!(found(&cache, [other].into_iter(), 300), 1);
+        keep(&cache, [2].into_iter(), BLOCK_BYTES_MAX + 1);
+        assert_eq!(found(&cache, [2].into_iter(), BLOCK_BYTES_MAX + 1), 0);
     }
 }
