@@ -17,15 +17,18 @@ export function pages(label, limit, question, show) {
   let asked = 0
   let isWaiting = false
   const at = h('span', {role: 'status'})
-  const [back, onward] = [['Previous', () => starts.pop()], ['Next', () => starts.push(next)]].map(([name, turn]) =>
+  const [back, onward] = [['Previous', () => starts.slice(0, -1)], ['Next', () => [...starts, next]]].map(([name, there]) =>
     h('button', {type: 'button', class: 'quiet', onclick: ({currentTarget}) => {
-      if (currentTarget.getAttribute('aria-disabled') === 'true') return
-      turn()
-      // Not twice from the same page.
-      set(onward, {'aria-disabled': 'true'})
-      load()
+      if (currentTarget.getAttribute('aria-disabled') !== 'true') turn(there())
     }}, name))
   const element = h('div', {class: 'bar pages', role: 'group', 'aria-label': `Pages of ${label}`, hidden: true}, back, onward, at)
+
+  function turn(there) {
+    starts = there
+    // Where they lead is known when the page is there.
+    for (const button of [back, onward]) set(button, {'aria-disabled': 'true'})
+    load()
+  }
 
   async function load() {
     const mine = ++asked
@@ -52,10 +55,7 @@ export function pages(label, limit, question, show) {
     /** Asks for the same page again, unless its answer is on the way. */
     refresh: () => isWaiting || load(),
     /** Asks for the first page. */
-    restart() {
-      starts = [undefined]
-      load()
-    },
+    restart: () => turn([undefined]),
     hide() {
       asked++
       isWaiting = false

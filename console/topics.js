@@ -33,6 +33,8 @@ export function retentionText({maxMessages, maxBytes, maxAgeSeconds}) {
 
 export function topicsView() {
   let sortedBy = 0
+  /** What the names shown have in them: not yet all that is in the field, while somebody types. */
+  let wanted = ''
   let sample
   let topics = []
   let perSecond = new Map()
@@ -50,7 +52,7 @@ export function topicsView() {
     const texts = [rate(topic.rate), count(topic.messages), bytes(topic.bytes), count(topic.subscribers), retentionText(topic.retention)]
     texts.forEach((text, column) => write(cells[column], text))
   })
-  const list = pages('topics', PAGE, () => ['/topics', {prefix: filter.value}], takePage)
+  const list = pages('topics', PAGE, () => ['/topics', {prefix: wanted}], takePage)
   const element = h('div', {class: 'view'},
     h('h1', {tabindex: '-1'}, 'Topics'), summary,
     h('div', {class: 'bar'}, field('Filter by name', filter)), newTopic(),
@@ -71,13 +73,18 @@ export function topicsView() {
 
   function search() {
     clearTimeout(timer)
+    if (sample && hasMore()) timer = setTimeout(look, PAUSE_MS)
+    else look()
+  }
+
+  function look() {
+    wanted = filter.value
     if (!sample) return
-    if (hasMore()) timer = setTimeout(list.restart, PAUSE_MS)
+    if (hasMore()) list.restart()
     else takeSample()
   }
 
   function takeSample() {
-    const wanted = filter.value
     topics = sample.topics.filter(({name}) => name.includes(wanted))
     write(summary, wanted ? `${count(topics.length)} of ${plural(sample.topicCount, 'topic')}` : plural(sample.topicCount, 'topic'))
     draw()
@@ -90,7 +97,6 @@ export function topicsView() {
     pagedAt = at
     topics = page.topics
     const all = plural(sample.topicCount, 'topic')
-    const wanted = filter.value
     write(summary, !wanted ? `${all}, by name.` : isOnly ? `${count(topics.length)} of ${all} begin with ${wanted}` : `Those of ${all} that begin with ${wanted}`)
     draw()
   }

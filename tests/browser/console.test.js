@@ -138,6 +138,28 @@ test('of thousands of topics the page holds those that it shows, and the node fi
   assert.equal(await rows.count(), 0)
 })
 
+test('while somebody types, the page is kept fresh as it is', {skip}, async (t) => {
+  const node = await Broker.start(t)
+  await Promise.all(Array.from({length: 300}, (_, n) => node.create(`orders:${1000 + n}`)))
+  const page = await open(t, node, '#/topics')
+  await page.getByRole('button', {name: 'Next'}).click()
+  await page.getByText('Page 2', {exact: true}).waitFor()
+  const asked = (prefix) => page.waitForRequest((request) => new URL(request.url()).searchParams.get('prefix') === prefix)
+  // From here on no pause of somebody who types ends by itself.
+  await page.clock.install()
+  await page.clock.pauseAt(new Date(Date.now() + 1000))
+  await page.getByLabel('Filter by name').fill('orders:12')
+  await node.publish('orders:1105', {value: 1})
+  await page.locator('tr', {hasText: 'orders:1105'}).getByText('1', {exact: true}).waitFor()
+  await page.getByText('300 topics, by name.').waitFor()
+  await page.getByText('Page 2', {exact: true}).waitFor()
+
+  const searched = asked('orders:12')
+  await page.clock.runFor(1000)
+  assert.equal(new URL((await searched).url()).searchParams.get('after'), null)
+  await page.getByText('100 of 300 topics begin with orders:12').waitFor()
+})
+
 test('streams are listed with their readers, and those that take nothing are marked', {skip}, async (t) => {
   const node = await Broker.start(t)
   await node.create('bulk')
