@@ -125,8 +125,35 @@ impl ClusterView {
 /// What was heard from the others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
-    heard: Arc<Mutex<BTreeMap<NodeId, Heard>>>,
+    heard: Arc<Mutex<Hearsay>>,
     cpu: Arc<Mutex<CpuMeter>>,
+}
+
+/// What was heard of each node, by the clock of this one: while that stands still itself nobody is silent, or else all the
+/// others would be down to a node that had no processor for some seconds.
+#[derive(Clone, Debug, Default)]
+struct Hearsay {
+    nodes: BTreeMap<NodeId, Heard>,
+    /// When this node was about to ask last, which it is [all the time](ASK_NEWCOMERS_EVERY).
+    looked: Option<Instant>,
+}
+
+impl Hearsay {
+    /// What time it is as far as silence goes.
+    fn now(&self) -> Instant {
+        let now = Instant::now();
+        self.looked.map_or(now, |looked| now.min(looked + ASK_EVERY))
+    }
+
+    /// This node is about to ask. Takes what it has stood still since the last time from everybody's silence.
+    fn look(&mut self) {
+        let now = Instant::now();
+        let stood_still = now - self.now();
+        self.looked = Some(now);
+        for heard in self.nodes.values_mut() {
+            heard.at = now.min(heard.at + stood_still);
+        }
+    }
 }
 
 /// When a node was heard of last, or first known of, and what it said.
@@ -139,7 +166,8 @@ struct Heard {
 impl Directory {
     /// How long a node has not been heard of.
     pub(super) fn silence(&self, node: NodeId) -> Option<Duration> {
-        self.heard.lock().expect(LOCK).get(&node).map(|heard| heard.at.elapsed())
+        let heard = self.heard.lock().expect(LOCK);
+        heard.nodes.get(&node).map(|of_node| heard.now().duration_since(of_node.at))
     }
 }
 
@@ -150,11 +178,11 @@ impl Node {
         let consensus = &self.inner.consensus;
         let members = consensus.roles();
         let leader = members.iter().find(|(.., role)| *role == Role::Leader).map(|(id, ..)| *id);
-        let heard = self.inner.directory.heard.lock().expect(LOCK).clone();
+        let hearsay = self.inner.directory.heard.lock().expect(LOCK).clone();
+        let (heard, now) = (&hearsay.nodes, hearsay.now());
         let own = self.status();
         let furthest = heard.values().filter_map(|heard| heard.status.as_ref());
         let furthest = furthest.map(|status| status.position).chain([own.position]).max();
-        let now = Instant::now();
         let view = |(id, member, role): (NodeId, Member, Role)| {
             let (status, state) = if id == consensus.node() {
                 (Some(own.clone()), if own.draining { NodeState::Draining } else { NodeState::Up })
@@ -220,7 +248,9 @@ impl Node {
                 directory.cpu.lock().expect(LOCK).measure();
             }
             let members = consensus.roles();
-            let mut heard = directory.heard.lock().expect(LOCK);
+            let mut hearsay = directory.heard.lock().expect(LOCK);
+            hearsay.look();
+            let heard = &mut hearsay.nodes;
             heard.retain(|id, _| members.iter().any(|(member, ..)| member == id));
             for (id, member, _) in members.into_iter().filter(|(id, ..)| *id != consensus.node()) {
                 let known = heard.entry(id).or_insert(Heard { at: now, status: None });
@@ -237,7 +267,7 @@ impl Node {
             && let Ok(status) = wire::decode::<Status>(&reply)
         {
             let heard = Heard { at: Instant::now(), status: Some(status) };
-            self.inner.directory.heard.lock().expect(LOCK).insert(id, heard);
+            self.inner.directory.heard.lock().expect(LOCK).nodes.insert(id, heard);
         }
     }
 }
@@ -317,7 +347,28 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    /// After so long without a look: how long another node has been silent, before the next look and after it.
+    async fn silence_after(stood_still: Duration) -> [Duration; 2] {
+        let (directory, node) = (Directory::default(), NodeId::new(2));
+        let heard = || directory.heard.lock().expect(LOCK);
+        heard().look();
+        heard().nodes.insert(node, Heard { at: Instant::now(), status: None });
+        advance(stood_still).await;
+        let before = directory.silence(node).expect("it is known");
+        heard().look();
+        [before, directory.silence(node).expect("it is known")]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_silent_while_this_node_stands_still() {
+        let [looks, stands] = [ASK_NEWCOMERS_EVERY, Duration::from_secs(60)];
+        assert_eq!(silence_after(looks).await, [looks; 2]);
+        assert_eq!(silence_after(stands).await, [ASK_EVERY; 2]);
+    }
 
     #[test]
     fn a_node_that_falls_silent_is_suspect_then_down() {
