@@ -40,6 +40,9 @@ use crate::storage::{DataDirError, Identity, PlanFile};
 /// For an answer. Who takes longer is asked again.
 const MEET_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// For an answer to who is not asked again.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A node that belongs to no cluster, in the eyes of others that look for one. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Meeting {
@@ -171,7 +174,7 @@ impl Meeting {
     /// at once, nobody answers yet. Nor do those that contradict each other: one of `own` is enough.
     pub(super) async fn other_cluster(&self, seeds: &[Seed], peers: &Peers, own: Uuid) -> Option<(String, Uuid)> {
         let addresses = find(seeds).await.into_iter().filter(|address| *address != self.inner.member.peer);
-        let ask = async |address: String| (self.ask(peers, &address, None).await, address);
+        let ask = async |address: String| (self.ask(peers, &address, None, LOOK_TIMEOUT).await, address);
         let mut answers: FuturesUnordered<_> = addresses.map(ask).collect();
         let mut other = None;
         while let Some((answer, address)) = answers.next().await {
@@ -190,7 +193,7 @@ impl Meeting {
         if let Some((plan, _)) = &self.table().promise {
             addresses.extend(plan.voters.iter().map(|voter| voter.peer.clone()));
         }
-        let answers = join_all(addresses.iter().map(|address| self.ask(peers, address, None))).await;
+        let answers = join_all(addresses.iter().map(|address| self.ask(peers, address, None, MEET_TIMEOUT))).await;
         let mut round = Round::default();
         for answer in answers.into_iter().flatten() {
             match answer {
@@ -262,7 +265,7 @@ impl Meeting {
     /// Asks all others of a plan for their promise. Whether all have given it.
     async fn collect(&self, plan: &Plan, peers: &Peers) -> bool {
         let others = plan.voters.iter().filter(|voter| **voter != self.inner.member);
-        let answers = join_all(others.map(|voter| self.ask(peers, &voter.peer, Some(plan)))).await;
+        let answers = join_all(others.map(|voter| self.ask(peers, &voter.peer, Some(plan), MEET_TIMEOUT))).await;
         let promises = |answer: &Option<Met>| matches!(answer, Some(Met::Candidate(candidate)) if candidate.plan.as_ref() == Some(plan));
         answers.iter().all(promises)
     }
@@ -307,9 +310,9 @@ impl Meeting {
     }
 
     /// `None` if nobody answers who is to be reckoned with.
-    async fn ask(&self, peers: &Peers, address: &str, offer: Option<&Plan>) -> Option<Met> {
+    async fn ask(&self, peers: &Peers, address: &str, offer: Option<&Plan>, time: Duration) -> Option<Met> {
         let meet = Meet { candidate: self.candidate(&self.table()), offer: offer.cloned() };
-        ask(peers, address, Lane::Join, kind::MEET, &meet, MEET_TIMEOUT).await.ok()
+        ask(peers, address, Lane::Join, kind::MEET, &meet, time).await.ok()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
