@@ -196,7 +196,7 @@ async fn a_stream_reads_no_more_than_its_token_allows() {
 #[tokio::test]
 async fn a_stream_ends_when_its_token_does_and_says_so() {
     let api = Api::with_auth(&["a"]).await;
-    let expires_at = Timestamp::now().plus(Duration::from_secs(2));
+    let expires_at = Timestamp::now().plus(SOON_OVER);
     let short = sign(&NewToken { subscribe: patterns(&["a"]), expires_at, ..new_token() });
     let mut request = request(Method::GET, "/topics/a/sse", "");
     request.headers_mut().insert("authorization", format!("Bearer {short}").parse().expect("a value"));

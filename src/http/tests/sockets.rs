@@ -354,7 +354,7 @@ async fn publish_too_much(server: &Server) {
 
 #[tokio::test]
 async fn a_client_that_takes_no_data_is_closed_and_others_are_not() {
-    let server = Server::with(Limits { write_stall_timeout: SHORT * 3, ..Limits::default() }).await;
+    let server = Server::with(Limits { write_stall_timeout: SOON_OVER, ..Limits::default() }).await;
     server.api.post("/topics", r#"{"name":"t"}"#).await;
     let mut clients = [server.connect().await, server.connect().await];
     for client in &mut clients {

@@ -102,7 +102,8 @@ async fn a_ticket_allows_no_more_and_lives_no_longer_than_its_token() {
 #[tokio::test]
 async fn a_stream_ends_with_its_ticket_which_then_is_good_for_nothing() {
     let api = Api::with_auth(&["a"]).await;
-    let text = ticket(&api, &token(&[], &["a"], &[], false), r#"{"topics":["a"],"lifeSeconds":1}"#).await;
+    let body = serde_json::json!({ "topics": ["a"], "lifeSeconds": SOON_OVER.as_secs() }).to_string();
+    let text = ticket(&api, &token(&[], &["a"], &[], false), &body).await;
     let path = format!("/sse?topic=a&ticket={text}");
     let seen = rest(live(&api, &path, None).await).await;
     assert!(seen.ends_with("data: {\"reason\":\"expired\"}\n\n"), "{seen}");

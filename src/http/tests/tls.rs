@@ -143,7 +143,7 @@ async fn who_speaks_without_tls_is_told_so() {
 
 #[tokio::test]
 async fn a_client_that_takes_no_data_over_tls_is_closed() {
-    let limits = Limits { write_stall_timeout: SHORT * 3, ..Limits::default() };
+    let limits = Limits { write_stall_timeout: SOON_OVER, ..Limits::default() };
     let secured = Secured::start(limits).await;
     let server = &secured.server;
     server.api.post("/topics", r#"{"name":"t"}"#).await;

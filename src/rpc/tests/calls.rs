@@ -4,6 +4,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 
+use super::super::handshake::answer;
 use super::*;
 
 fn assert_lost(result: Result<Bytes, CallError>, expected: fn(&LinkError) -> bool) {
@@ -33,13 +34,14 @@ async fn many_calls_at_once_each_get_their_own_answer() {
 async fn a_request_arrives_with_what_the_caller_gave_and_its_time_left() {
     let (address, mut connections) = listen(node(2, Some(SECRET))).await;
     let peer = peer(&address, Some(SECRET));
-    let sent = peer.send(42, payload("hello"), Duration::from_secs(5)).await.expect("room");
+    let time = PATIENCE * 2;
+    let sent = peer.send(42, payload("hello"), time).await.expect("room");
     let mut connection = accepted(&mut connections).await;
     assert_eq!(connection.hello().from, Some(NodeId::new(1)));
     let request = request(&mut connection).await;
     assert_eq!((request.kind, &request.payload), (42, &payload("hello")));
     let left = request.deadline.saturating_duration_since(tokio::time::Instant::now());
-    assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(5), "{left:?}");
+    assert!(left > time - PATIENCE && left <= time, "{left:?}");
     request.replier.answer(payload("there")).expect("small");
     assert_eq!(soon(sent.answer()).await.expect("answered"), payload("there"));
 }
@@ -158,20 +160,26 @@ async fn calls_that_nobody_waits_for_any_more_are_not_sent() {
 
 #[tokio::test]
 async fn a_peer_that_falls_silent_fails_the_call_in_its_time_and_others_with_it_and_the_next_call_connects_anew() {
-    let (address, mut connections) = listen(node(2, Some(SECRET))).await;
-    let peer = peer(&address, Some(SECRET));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let peer = peer(&listener.local_addr().expect("bound").to_string(), Some(SECRET));
     let other = peer.send(0, payload("other"), PATIENCE).await.expect("room");
-    let mut first = accepted(&mut connections).await;
-    let expired = soon(peer.call(0, payload("x"), Duration::from_millis(50))).await;
+    // Shakes hands, and says no more: not even that it is alive.
+    let called = node(2, Some(SECRET));
+    let (mut stream, _) = listener.accept().await.expect("a caller");
+    let (hello, seals) = soon(answer(&mut stream, &called, |_| true)).await.expect("admitted");
+    let expired = soon(peer.call(0, payload("x"), EXPIRING)).await;
     assert!(matches!(expired, Err(CallError::Unanswered(Unanswered::Expired { .. }))), "{expired:?}");
     assert_lost(soon(other.answer()).await, |error| matches!(error, LinkError::Unresponsive));
 
+    let (read, write) = stream.into_split();
+    let mut first = Connection::open(&called, Caller::of(hello), seals, read, write);
     assert_eq!(request(&mut first).await.payload, payload("other"));
     assert_eq!(request(&mut first).await.payload, payload("x"));
     assert!(soon(first.next_request()).await.is_none(), "the caller closed it");
 
     let again = peer.send(0, payload("again"), PATIENCE).await.expect("room");
-    let mut second = accepted(&mut connections).await;
+    let (stream, _) = listener.accept().await.expect("a caller");
+    let mut second = soon(Connection::accept(&called, stream, |_| None)).await.expect("admitted");
     let request = request(&mut second).await;
     assert_eq!(request.payload, payload("again"));
     request.replier.answer(payload("back")).expect("small");
@@ -182,7 +190,7 @@ async fn a_peer_that_falls_silent_fails_the_call_in_its_time_and_others_with_it_
 async fn one_slow_answer_does_not_cost_the_connection() {
     let (address, mut connections) = listen(node(2, None)).await;
     let peer = peer(&address, None);
-    let slow = peer.send(0, payload("slow"), Duration::from_millis(200)).await.expect("room");
+    let slow = peer.send(0, payload("slow"), EXPIRING).await.expect("room");
     let mut connection = accepted(&mut connections).await;
     let kept = request(&mut connection).await;
     let quick = peer.send(0, payload("quick"), PATIENCE).await.expect("room");

@@ -26,6 +26,9 @@ const SECRET: &str = "correct horse battery staple";
 /// More than anything here takes; a test that waits as long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// For calls that are to expire on their way: longer than a machine that is busy stands still.
+const EXPIRING: Duration = Duration::from_secs(4);
+
 /// Node 1 calls node 2.
 fn node(number: u64, secret: Option<&str>) -> Endpoint {
     Endpoint {
