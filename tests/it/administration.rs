@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Publisher, Seen, Subscriber, Subscription, View, copy_dir, free_address};
+use crate::cluster::{
+    Cluster, LEADER_STAYS, Node, Place, Publisher, Seen, Subscriber, Subscription, View, copy_dir, until,
+};
 
 /// As a service manager sees that it must not start the node again.
 const REMOVED: Option<i32> = Some(3);
@@ -11,13 +13,19 @@ fn id(cluster: &Cluster, node: usize) -> String {
     cluster.nodes[node].started().node.to_string()
 }
 
-fn is_refused((code, text): &(Option<i32>, String), problem: &str) -> bool {
-    *code == Some(1) && text.contains(&format!("({problem})"))
+/// Waits until an order is refused for this reason: before, nodes may not answer in time.
+async fn is_refused(node: &Node, words: &[&str], problem: &str) {
+    until(&format!("{words:?} is refused: {problem}"), async || {
+        let (code, text) = node.order(words).await;
+        assert_eq!(code, Some(1), "{words:?}: {text}");
+        text.contains(&format!("({problem})")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn any_node_shows_the_cluster_and_has_another_one_lead() {
-    let mut cluster = Cluster::of(3).await;
+    let mut cluster = Cluster::with(3, &LEADER_STAYS).await;
     for to in [0, 1, 2, 2] {
         let by = cluster.follower().await;
         let text = cluster.nodes[by].ordered(&["transfer-leader", &id(&cluster, to)]).await;
@@ -37,7 +45,7 @@ async fn any_node_shows_the_cluster_and_has_another_one_lead() {
     let json = cluster.nodes[1].ordered(&["status", "--output", "json"]).await;
     let view: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((&view["node"], view["nodes"].as_array().map(Vec::len)), (&json!(2), Some(3)));
-    assert!(is_refused(&cluster.nodes[0].order(&["transfer-leader", "9"]).await, "node-not-found"));
+    is_refused(&cluster.nodes[0], &["transfer-leader", "9"], "node-not-found").await;
 }
 
 #[tokio::test]
@@ -58,8 +66,9 @@ async fn a_node_that_is_removed_stops_and_is_refused_until_it_comes_as_a_new_one
         let by = alive[0];
         if alive.len() == 1 {
             // Two voters can't do without each other, whichever of them led.
-            let refused = cluster.nodes[by].order(&["remove", &old]).await;
-            assert!(is_refused(&refused, "no-leader") || is_refused(&refused, "quorum-at-risk"), "{refused:?}");
+            let (code, text) = cluster.nodes[by].order(&["remove", &old]).await;
+            let why = ["(no-leader)", "(quorum-at-risk)"];
+            assert!(code == Some(1) && why.iter().any(|why| text.contains(why)), "{text}");
             cluster.nodes[gone].start().await;
         }
         cluster.nodes[by].ordered(&["remove", &old]).await;
@@ -72,7 +81,7 @@ async fn a_node_that_is_removed_stops_and_is_refused_until_it_comes_as_a_new_one
     }
     let last = alive[0];
     let only = id(&cluster, last);
-    assert!(is_refused(&cluster.nodes[last].order(&["remove", &only]).await, "last-voter"));
+    is_refused(&cluster.nodes[last], &["remove", &only], "last-voter").await;
     client.sees(cluster.url(last), "itself alone", |view| view.nodes.len() == 1).await;
 
     let peer = cluster.nodes[last].started().peer.clone();
@@ -112,9 +121,9 @@ async fn what_would_leave_no_majority_is_refused_and_the_dead_are_replaced() {
     let (dead, alive) = ((leader + 1) % 3, (leader + 2) % 3);
     let (dead_id, alive_id) = (id(&cluster, dead), id(&cluster, alive));
     cluster.nodes[dead].kill();
-    assert!(is_refused(&cluster.nodes[leader].order(&["remove", &alive_id]).await, "quorum-at-risk"));
-    assert!(is_refused(&cluster.nodes[alive].order(&["transfer-leader", &dead_id]).await, "not-caught-up"));
-    assert!(is_refused(&cluster.nodes[alive].order(&["promote", "77"]).await, "node-not-found"));
+    is_refused(&cluster.nodes[leader], &["remove", &alive_id], "quorum-at-risk").await;
+    is_refused(&cluster.nodes[alive], &["transfer-leader", &dead_id], "not-caught-up").await;
+    is_refused(&cluster.nodes[alive], &["promote", "77"], "node-not-found").await;
 
     cluster.nodes[alive].ordered(&["remove", &dead_id]).await;
     let peer = cluster.nodes[leader].started().peer.clone();
@@ -144,7 +153,7 @@ async fn a_learner_reads_along_until_it_is_given_a_vote() {
     // By now another one would vote.
     let is_learner = |view: &View| view.nodes.len() == 2 && view.voters() == 1;
     cluster.all_see("a learner", is_learner).await;
-    assert!(is_refused(&cluster.nodes[0].order(&["transfer-leader", &learner_id]).await, "not-voter"));
+    is_refused(&cluster.nodes[0], &["transfer-leader", &learner_id], "not-voter").await;
     assert_eq!(cluster.nodes[learner].stop().await, Some(0));
     cluster.nodes[learner].start().await;
 
@@ -202,14 +211,14 @@ async fn one_node_becomes_five_and_one_again_under_load() {
     cluster.add(&["--bootstrap"]).await;
     let client = cluster.client.clone();
     client.make_keeping(cluster.url(0), "orders", 1_000_000).await;
-    let (founder, stays) = (cluster.url(0).to_owned(), free_address());
-    let both = [founder.clone(), format!("http://{stays}")];
+    let (founder, stays) = (cluster.url(0).to_owned(), Place::new());
+    let both = [founder.clone(), format!("http://{}", stays.address)];
     let both = both.each_ref().map(String::as_str);
     let of_founder = Subscriber::start(&client, Subscription::new(both, "/topics/orders/sse?after=earliest"));
     let mut publishers: Vec<_> = (0..3).map(|_| Publisher::start(&client, cluster.urls(), "orders")).collect();
 
     let peer = cluster.nodes[0].started().peer.clone();
-    cluster.add(&["--join", &peer, "--listen", &stays]).await;
+    cluster.add(&["--join", &peer, "--listen", &stays.address]).await;
     for size in [3, 5] {
         while cluster.nodes.len() < size {
             cluster.join().await;

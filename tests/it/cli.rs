@@ -6,17 +6,13 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
 
 use repl::domain::NodeId;
 use repl::server::Started;
 use serde_json::json;
 
-use crate::cluster::Client;
+use crate::cluster::{Client, DEADLINE};
 use crate::golden;
-
-/// Longer than any start or stop takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program, without the environment of whoever runs the tests.
 pub(crate) fn repl(arguments: &[&str]) -> Command {
@@ -51,7 +47,7 @@ impl Running {
     pub(crate) fn read_until(&self, part: &str) -> String {
         let mut text = String::new();
         while !text.contains(part) {
-            text += &self.lines.recv_timeout(PATIENCE).expect("a line within the deadline");
+            text += &self.lines.recv_timeout(DEADLINE).expect("a line within the deadline");
             text += "\n";
         }
         text
@@ -67,7 +63,7 @@ impl Running {
     /// Waits until the program has closed its output and ended.
     pub(crate) fn ends(mut self) -> Option<i32> {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(DEADLINE) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("it ends within the deadline"),
@@ -282,7 +278,9 @@ async fn a_cluster_for_development_is_killed_and_grows_by_keys() {
     let first = free_ports();
     let url = |node: u16| format!("http://127.0.0.1:{}", first + 10 * (node - 1));
     let port = first.to_string();
-    let mut command = repl(&["dev", "--nodes", "2", "--port", &port, "--", "--auto-create"]);
+    // Nobody is elected but after a node was killed.
+    let words = ["dev", "--nodes", "2", "--port", &port, "--", "--auto-create", "--election-timeout", "2s"];
+    let mut command = repl(&words);
     let mut cluster = Running::start(command.env("TMPDIR", temporary.path()).stdin(Stdio::piped()));
     let mut keys = cluster.child.stdin.take().expect("a pipe");
     let mut press = move |key: &str| keys.write_all(key.as_bytes()).expect("it reads");

@@ -177,7 +177,7 @@ fn a_file_that_is_damaged_is_told_and_stays_as_it_is() {
     }
     assert_eq!(fs::read_to_string(home.file()).expect("it is there"), damaged);
     // Who says where to look needs no context.
-    let (code, text) = home.does(&["topic", "list", "--server", "http://127.0.0.1:1", "--patience", "1s"]);
+    let (code, text) = home.does(&["topic", "list", "--server", "http://127.0.0.1:1", "--patience", "5s"]);
     assert!(code == Some(4) && text.contains("Does a broker run there?"), "{text}");
 
     fs::remove_file(home.file()).expect("removed");

@@ -6,9 +6,10 @@ use std::sync::mpsc;
 
 use repl::domain::LogIndex;
 use repl::storage::{Log, LogOptions};
+use reqwest::Method;
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, until};
 
 #[tokio::test]
 async fn all_nodes_hold_the_same_while_writes_go_on_and_after_all_have_restarted_or_been_replaced() {
@@ -31,7 +32,9 @@ async fn all_nodes_hold_the_same_while_writes_go_on_and_after_all_have_restarted
         assert!(text.starts_with("all nodes hold the same at entry "), "{text}");
     }
     publishing.await.expect("all was published");
-    client.request(reqwest::Method::DELETE, &format!("{}/topics/gone", cluster.url(0))).send().await.expect("deleted");
+    let deletion = client.request(Method::DELETE, &format!("{}/topics/gone", cluster.url(0)));
+    let deleted = client.settled(deletion).await;
+    assert!(matches!(deleted.status, 204 | 404), "{deleted:?}");
     // From a checkpoint and the log, from a snapshot, and by way of the log alone.
     cluster.nodes[1].kill();
     cluster.nodes[2].kill();
@@ -46,14 +49,18 @@ async fn all_nodes_hold_the_same_while_writes_go_on_and_after_all_have_restarted
     }
 
     cluster.nodes[1].kill();
-    let (code, text) = cluster.nodes[0].order(&["verify"]).await;
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("not all nodes could be compared"), "{text}");
+    until("it is told that one node is missing", async || {
+        let (code, text) = cluster.nodes[0].order(&["verify"]).await;
+        assert_eq!(code, Some(1), "{text}");
+        text.contains("not all nodes could be compared").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_message_that_one_node_has_otherwise_is_found() {
-    let mut cluster = Cluster::of(3).await;
+    // What is forged is in the log, and not in a checkpoint.
+    let mut cluster = Cluster::with(3, &["--checkpoint-interval", "1h"]).await;
     let client = cluster.client.clone();
     client.make(cluster.url(0), "orders").await;
     client.make(cluster.url(0), "billing").await;
@@ -66,11 +73,15 @@ async fn a_message_that_one_node_has_otherwise_is_found() {
     forge(&cluster.nodes[odd].data_dir().join("log"), b"\"three\"", b"\"seven\"");
     cluster.nodes[odd].start().await;
     for node in &cluster.nodes {
-        let (code, text) = node.order(&["verify"]).await;
-        assert_eq!(code, Some(1), "{text}");
         let id = cluster.nodes[odd].started().node;
-        assert!(text.contains(&format!("and {id} don't hold the same")), "{text}");
-        assert!(text.contains("first in topic \"billing\", at position 3"), "{text}");
+        let found = format!("and {id} don't hold the same");
+        let place = "first in topic \"billing\", at position 3";
+        until("it is found, and where", async || {
+            let (code, text) = node.order(&["verify"]).await;
+            assert_eq!(code, Some(1), "{text}");
+            (text.contains(&found) && text.contains(place)).then_some(())
+        })
+        .await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Fsync};
+use crate::cluster::{Cluster, Fsync, LEADER_STAYS};
 
 /// Publishes while the fsync of one node fails. Answers what the node said on its way out.
 async fn fails(cluster: &mut Cluster, node: usize, fsync: &Fsync) -> String {
@@ -22,7 +22,7 @@ async fn fails(cluster: &mut Cluster, node: usize, fsync: &Fsync) -> String {
 
 /// A cluster with a topic, whose first node has an fsync that can fail. `None` where there can be none.
 async fn cluster_of(nodes: usize) -> Option<(Cluster, Fsync)> {
-    let mut cluster = Cluster::of(nodes).await;
+    let mut cluster = Cluster::with(nodes, &LEADER_STAYS).await;
     let fsync = Fsync::new(&cluster.path(""))?;
     cluster.client.make(cluster.url(0), "orders").await;
     cluster.nodes[0].set_fsync(fsync.clone());

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use futures_util::future::select_ok;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cluster::{Client, Cluster, Message, View, until, within};
@@ -63,8 +64,8 @@ impl Trial {
         let begun = Instant::now();
         match fault {
             Fault::Kill => self.cluster.nodes[leader].kill(),
-            Fault::Pause => self.cluster.nodes[leader].signal("STOP"),
-            Fault::Stop => self.cluster.nodes[leader].signal("TERM"),
+            Fault::Pause => self.cluster.nodes[leader].signal(Signal::STOP),
+            Fault::Stop => self.cluster.nodes[leader].signal(Signal::TERM),
             Fault::Isolate => self.cluster.network().isolate(leader),
             Fault::Deafen => [one, other].iter().for_each(|node| self.cluster.network().cut_one_way(*node, leader)),
             Fault::Bridge => self.cluster.network().cut(leader, one),
@@ -85,7 +86,7 @@ impl Trial {
             Fault::Kill => {
                 self.cluster.nodes[leader].start().await;
             }
-            Fault::Pause => self.cluster.nodes[leader].signal("CONT"),
+            Fault::Pause => self.cluster.nodes[leader].signal(Signal::CONT),
             Fault::Stop => {
                 assert_eq!(self.cluster.nodes[leader].ends().await.0, Some(0));
                 self.cluster.nodes[leader].start().await;

@@ -4,21 +4,22 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, Node, free_address, until};
+use crate::cluster::{Cluster, Node, Place, until};
 
 /// Nodes that are all started in the same way, but for where they are. None is started yet.
 struct Equals {
     cluster: Cluster,
-    peers: Vec<String>,
+    peers: Vec<Place>,
 }
 
 impl Equals {
     /// So many, of which so many are to found the cluster.
     fn of(size: usize, expected: usize) -> Self {
         let mut cluster = Cluster::without_nodes(&[]);
-        let peers: Vec<String> = (0..size).map(|_| free_address()).collect();
-        let (expected, all) = (expected.to_string(), peers.join(","));
-        for peer in &peers {
+        let peers: Vec<Place> = (0..size).map(|_| Place::new()).collect();
+        let addresses: Vec<&str> = peers.iter().map(|peer| peer.address.as_str()).collect();
+        let (expected, all) = (expected.to_string(), addresses.join(","));
+        for peer in addresses {
             cluster.prepare(&["--peer-listen", peer, "--bootstrap-expect", &expected, "--join", &all]);
         }
         Self { cluster, peers }
@@ -112,7 +113,7 @@ async fn one_whose_disk_is_lost_never_founds_a_second_cluster() {
     equals.spawn(0..3);
     equals.are_one(3).await;
     // The one that would say what is founded, as far as anybody is left.
-    let first = (0..3).min_by_key(|number| equals.peers[*number].clone()).expect("three");
+    let first = (0..3).min_by_key(|number| equals.peers[*number].address.clone()).expect("three");
     let others: Vec<usize> = (0..3).filter(|number| *number != first).collect();
     let cluster = equals.node(first).started().cluster.clone();
 
@@ -137,10 +138,10 @@ async fn one_whose_disk_is_lost_never_founds_a_second_cluster() {
 #[tokio::test]
 async fn nodes_that_expect_different_numbers_found_nothing() {
     let mut cluster = Cluster::without_nodes(&[]);
-    let (first, second) = (free_address(), free_address());
-    let all = format!("{first},{second}");
-    cluster.prepare(&["--peer-listen", &first, "--bootstrap-expect", "2", "--join", &all]);
-    cluster.prepare(&["--peer-listen", &second, "--bootstrap-expect", "3", "--join", &all]);
+    let (first, second) = (Place::new(), Place::new());
+    let all = format!("{},{}", first.address, second.address);
+    cluster.prepare(&["--peer-listen", &first.address, "--bootstrap-expect", "2", "--join", &all]);
+    cluster.prepare(&["--peer-listen", &second.address, "--bootstrap-expect", "3", "--join", &all]);
     cluster.nodes.iter_mut().for_each(Node::spawn);
     cluster.nodes[0].says("give all the same number").await;
     assert!(!cluster.nodes[0].is_ready());

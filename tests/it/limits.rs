@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use repl::domain::NodeId;
 use repl::rpc::{Endpoint, Lane, Peer, Target};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::cluster::{Client, Cluster, DEADLINE, Stalled, Strangers, TrickledHeads, until};
@@ -95,8 +94,6 @@ async fn heads_that_trickle_and_streams_that_nobody_reads_are_ended_and_publishe
 
 #[tokio::test]
 async fn a_node_has_so_many_connections_of_others_and_hangs_up_on_those_that_come_then() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as many descriptors as there may be");
     let cluster = Cluster::of(1).await;
     let (client, node) = (cluster.client.clone(), &cluster.nodes[0]);
     client.make(node.url(), "orders").await;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Door, Message, Subscriber, Subscription, copy_dir, free_address, until};
+use crate::cluster::{Cluster, Door, LEADER_STAYS, Message, Place, Subscriber, Subscription, copy_dir, until};
 
 /// Arguments under which a few hundred messages are enough for checkpoints and a purged log.
 const SMALL_CHECKPOINTS: [&str; 4] = ["--checkpoint-bytes", "32KiB", "--checkpoint-interval", "500ms"];
@@ -264,8 +264,9 @@ async fn a_node_that_the_log_no_longer_reaches_is_healed_by_a_snapshot() {
     calm.extend(client.publish_all(&url, "calm", 20..30).await);
     let busy = publish_until_purged(&cluster, leader, "busy", last + 1).await;
     // Whoever may lead by then.
-    publish_until_purged(&cluster, (leader + 2) % 3, "busy", last + 1).await;
-    let kept = client.messages(&url, "busy").await.expect("a page");
+    let other = (leader + 2) % 3;
+    publish_until_purged(&cluster, other, "busy", last + 1).await;
+    let kept = client.messages(cluster.url(other), "busy").await.expect("a page");
     assert_eq!(kept.len(), 10);
 
     let before = Subscription::new([cluster.url(away)], "/sse?topic=busy&topic=calm").after(&calm[19].id);
@@ -293,12 +294,12 @@ async fn a_node_that_the_log_no_longer_reaches_is_healed_by_a_snapshot() {
 
 #[tokio::test]
 async fn a_node_serves_no_stream_before_it_has_what_was_committed_when_it_started() {
-    let arguments = [&SMALL_CHECKPOINTS as &[&str], &["--election-timeout", "5s"]].concat();
+    let arguments = [&SMALL_CHECKPOINTS as &[&str], &LEADER_STAYS].concat();
     let mut cluster = Cluster::without_nodes(&arguments);
-    let listen = free_address();
-    let door = Door::to(&listen).await;
+    let listen = Place::new();
+    let door = Door::to(&listen.address).await;
     // The others come to the leader by the door, but the leader comes to them without it.
-    cluster.add(&["--bootstrap", "--peer-listen", &listen, "--advertise-peer", &door.address]).await;
+    cluster.add(&["--bootstrap", "--peer-listen", &listen.address, "--advertise-peer", &door.address]).await;
     for _ in 0..2 {
         cluster.join().await;
     }
@@ -339,7 +340,7 @@ async fn a_node_serves_no_stream_before_it_has_what_was_committed_when_it_starte
 #[tokio::test]
 async fn a_node_that_comes_back_under_another_address_takes_part_from_there() {
     // The leader stays, and with it the connections that it has: an election would make new ones.
-    let mut cluster = Cluster::with(3, &["--election-timeout", "5s"]).await;
+    let mut cluster = Cluster::with(3, &LEADER_STAYS).await;
     let client = cluster.client.clone();
     let leader = cluster.leader().await;
     let (moved, other) = ((leader + 1) % 3, (leader + 2) % 3);

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Authority;
 use crate::cli::repl;
-use crate::cluster::{Cluster, free_address, until};
+use crate::cluster::{Cluster, Place, until};
 
 /// Code and standard output.
 async fn check(servers: &str, words: &[&str]) -> (Option<i32>, String) {
@@ -45,7 +45,8 @@ async fn a_monitor_is_told_what_is_wrong_with_a_cluster_and_how_bad_it_is() {
     // Every node is so far behind, and none more.
     comes_to(&all, &["--lag-warning", "0"], 1, "node 3 is 0 messages behind").await;
 
-    let (leader, gone) = (cluster.leader().await, cluster.follower().await);
+    let leader = cluster.leader().await;
+    let (gone, other) = ((leader + 1) % 3, (leader + 2) % 3);
     let serving = cluster.url(leader).to_owned();
     let id = cluster.nodes[gone].started().node.to_string();
     cluster.nodes[gone].kill();
@@ -61,7 +62,6 @@ async fn a_monitor_is_told_what_is_wrong_with_a_cluster_and_how_bad_it_is() {
     let mute = format!("http://{}", mute.local_addr().expect("an address"));
     comes_to(&format!("{serving},{mute}"), &[], 1, &format!("s from {mute}")).await;
 
-    let other = 3 - leader - gone;
     cluster.nodes[other].kill();
     // One fault, told once, whoever is asked.
     let text = comes_to(&all, &["--output", "json"], 2, "1 of 3 voters are up, and 2 are needed").await;
@@ -98,7 +98,8 @@ async fn what_a_monitor_can_not_know_is_unknown_and_no_alarm() {
     }
     assert_eq!(check("not an address", &[]).await.0, Some(3));
     // Nobody is there: that is known.
-    assert_eq!(check(&free_address(), &[]).await.0, Some(2));
+    let nobody = Place::new();
+    assert_eq!(check(&nobody.address, &[]).await.0, Some(2));
 }
 
 #[tokio::test]

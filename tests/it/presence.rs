@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cluster::{Client, Cluster, Event, Seen, Subscriber, Subscription, until};
@@ -72,6 +73,12 @@ async fn make_room(cluster: &Cluster) {
     cluster.client.make_as(cluster.url(0), &json!({"name": "room", "presence": true})).await;
 }
 
+/// What a node has said of nodes that it, as the leader, took for gone.
+fn dismissals(cluster: &Cluster, node: usize) -> Vec<String> {
+    let log = cluster.nodes[node].log();
+    log.lines().filter(|line| line.contains("a node is gone, and its readers with it")).map(str::to_owned).collect()
+}
+
 /// A user who reads the room at the first of these nodes, and comes back to them in turn.
 fn reader(client: &Client, user: &str, nodes: &[&String]) -> Subscriber {
     let path = format!("/sse?topic=room&topic=inbox:{user}&as={user}");
@@ -126,12 +133,18 @@ async fn two_users_outlive_the_node_under_one_of_them_and_nobody_takes_them_for_
     }
 
     // Whoever is sent elsewhere by a node that stops was not away either.
+    let gone = format!("peer={}", cluster.nodes[one].started().node);
     assert_eq!(cluster.nodes[one].stop().await, Some(0));
     ada.opened(3).await;
     let after = client.publish(&urls[leader], "inbox:ada", json!("after the move")).await;
     to_ada.push(after);
     ada.has_seen(&to_ada).await;
-    cluster.nodes[other].says("a node is gone, and its readers with it").await;
+    // Whoever leads by then says so.
+    until("the node is taken for gone", async || {
+        let mut lines = [leader, other].into_iter().flat_map(|node| dismissals(&cluster, node));
+        lines.any(|line| line.contains(&gone)).then_some(())
+    })
+    .await;
     for url in [&urls[leader], &urls[other]] {
         lists(&client, url, &names(&["ada", "bob"])).await;
     }
@@ -169,9 +182,7 @@ async fn a_thousand_members_of_a_killed_node_leave_once_each_on_every_watcher() 
     let [one, other] = [&watchers[0], &watchers[1]].map(|watcher| Watched::of(&watcher.seen()));
     assert_eq!(one.left, users.iter().map(|user| (user.clone(), 1)).collect(), "each once, and nobody else");
     assert_eq!((one.version, &one.left, &one.joined), (other.version, &other.left, &other.joined));
-    let logs = others.map(|node| cluster.nodes[node].log()).concat();
-    let told: Vec<&str> =
-        logs.lines().filter(|line| line.contains("a node is gone, and its readers with it")).collect();
+    let told: Vec<String> = others.into_iter().flat_map(|node| dismissals(&cluster, node)).collect();
     assert!(told.len() == 1 && told[0].contains("members=1000"), "one entry of the log for all of them: {told:?}");
     cluster.nodes[victim].start().await;
     lists(&client, &urls[victim], &names(&["stays"])).await;
@@ -220,9 +231,9 @@ async fn a_node_that_was_taken_for_dead_puts_its_readers_in_again() {
     let ada = reader(&client, "ada", &[&urls[paused]]);
     knows(&watcher, &names(&["ada"])).await;
 
-    cluster.nodes[paused].signal("STOP");
+    cluster.nodes[paused].signal(Signal::STOP);
     knows(&watcher, &names(&[])).await;
-    cluster.nodes[paused].signal("CONT");
+    cluster.nodes[paused].signal(Signal::CONT);
     knows(&watcher, &names(&["ada"])).await;
     assert_eq!(ada.streams(), 1, "her stream was open all the time");
     for url in &urls {
@@ -279,8 +290,8 @@ async fn without_presence_nothing_is_written_to_the_log_for_those_who_read() {
         (page["count"] == 1).then_some(())
     })
     .await;
-    drop(other);
     assert_eq!(entries().await - before, 2, "the topic, and its member");
+    drop(other);
 }
 
 #[tokio::test]
@@ -326,20 +337,22 @@ async fn streams_are_counted_on_all_nodes_whether_a_topic_has_presence_or_not() 
     for subscriber in &subscribers {
         subscriber.has_seen(std::slice::from_ref(&message)).await;
     }
+    // Who doesn't answer in time is not waited for.
+    let counts = async |url: &str, streams: u64, complete: bool| {
+        until(&format!("{streams} streams, complete: {complete}"), async || {
+            let counted = client.get(url, "/topics/plain/occupancy").await.expect(200).json();
+            (counted == json!({"topic": "plain", "streams": streams, "complete": complete})).then_some(())
+        })
+        .await;
+    };
     for url in &urls {
-        let counted = client.get(url, "/topics/plain/occupancy").await.expect(200).json();
-        assert_eq!(counted, json!({"topic": "plain", "streams": 4, "complete": true}));
+        counts(url, 4, true).await;
     }
     assert_eq!(client.get(&urls[0], "/topics/none/occupancy").await.code().as_deref(), Some("topic-not-found"));
 
     cluster.nodes[2].kill();
     drop(subscribers.pop());
-    until("one node does not answer", async || {
-        let counted = client.get(&urls[0], "/topics/plain/occupancy").await;
-        (counted.status == 200 && counted.json()["complete"] == false).then_some(())
-    })
-    .await;
-    assert_eq!(client.get(&urls[0], "/topics/plain/occupancy").await.json()["streams"], 3);
+    counts(&urls[0], 3, false).await;
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::net::TcpStream;
 
 use futures_util::future::join_all;
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, DEADLINE, Message, Seen, Stalled, Subscriber, Subscription};
+use crate::cluster::{Cluster, DEADLINE, LEADER_STAYS, Message, Seen, Stalled, Subscriber, Subscription};
 
 /// Publishes so many messages at the same time.
 async fn burst(cluster: &Cluster, node: usize, topic: &str, count: u64) -> Vec<Message> {
@@ -42,7 +43,7 @@ async fn a_publish_on_a_follower_is_stored_everywhere_and_answered_once_it_is_re
 #[tokio::test]
 async fn a_topic_created_on_a_follower_is_created() {
     // An election would make it an answer to a repetition.
-    let mut cluster = Cluster::with(3, &["--election-timeout", "5s"]).await;
+    let mut cluster = Cluster::with(3, &LEADER_STAYS).await;
     let leader = cluster.leader().await;
     for follower in (0..3).filter(|node| *node != leader) {
         let topic = format!("of-node-{follower}");
@@ -58,7 +59,7 @@ async fn a_topic_created_on_a_follower_is_created() {
 async fn a_topic_that_was_just_created_is_streamed_by_any_node() {
     let mut cluster = Cluster::of(3).await;
     let leader = cluster.leader().await;
-    let follower = cluster.follower().await;
+    let follower = (leader + 1) % 3;
     // Before the follower has heard of it: a 404 would end an EventSource for good.
     for number in 0..30 {
         let topic = format!("new-{number}");
@@ -207,7 +208,7 @@ async fn nothing_that_a_client_sends_stops_a_node() {
         for (path, body) in bodies {
             let request = cluster.client.request(Method::POST, &format!("{url}{path}"));
             let request = request.header("content-type", "application/json").body(body.to_vec());
-            let answer = cluster.client.send(request).await;
+            let answer = cluster.client.settled(request).await;
             assert!((400..500).contains(&answer.status) && answer.code().is_some(), "{path}: {answer:?}");
         }
         for path in paths {
@@ -313,8 +314,8 @@ async fn an_id_resumes_on_any_node_without_a_hole_or_a_repetition() {
 #[tokio::test]
 async fn a_node_that_is_behind_a_cursor_waits_until_it_is_not() {
     let mut cluster = Cluster::of(3).await;
-    let follower = cluster.follower().await;
     let leader = cluster.leader().await;
+    let follower = (leader + 1) % 3;
     let client = cluster.client.clone();
     client.make(cluster.url(leader), "orders").await;
     cluster.all_keep("orders", &[]).await;
@@ -322,11 +323,11 @@ async fn a_node_that_is_behind_a_cursor_waits_until_it_is_not() {
     let subscriber = Subscriber::start(&client, Subscription::new(urls, "/topics/orders/sse"));
     subscriber.event("repl.ready").await;
 
-    cluster.nodes[follower].signal("STOP");
+    cluster.nodes[follower].signal(Signal::STOP);
     let mut messages = client.publish_all(cluster.url(leader), "orders", 0..50).await;
     subscriber.has_seen(&messages).await;
     subscriber.hop(1);
-    cluster.nodes[follower].signal("CONT");
+    cluster.nodes[follower].signal(Signal::CONT);
     subscriber.opened(2).await;
     messages.extend(client.publish_all(cluster.url(leader), "orders", 50..60).await);
 

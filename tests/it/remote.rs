@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::authority::Authority;
 use crate::cli::Running;
-use crate::cluster::{Cluster, Subscriber, until, within};
+use crate::cluster::{Cluster, Place, Subscriber, until, within};
 use crate::golden;
 use crate::terminal::Terminal;
 
@@ -108,25 +108,28 @@ async fn lines_become_batches_that_servers_take_however_long_they_are_as_they_ar
 async fn streams_look_for_a_server_for_as_long_as_they_were_told() {
     let follow = ["sub", "a", "--from", "earliest", "--format", "{value}", "--patience"];
     for words in [&[&follow[..], &["1h", "-n", "1"]].concat(), &vec!["top", "--once", "--patience", "1h"]] {
-        let place = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = place.local_addr().expect("an address").to_string();
+        let place = Place::new();
+        let address = &place.address;
+        let mute = tokio::net::TcpListener::bind(address).await.expect("its own");
         let looking = spawn_blocking({
-            let mut command = repl(&address, words);
+            let mut command = repl(address, words);
             move || command.output()
         });
         // Whoever looks has failed at least once.
-        drop(within("it comes", place.accept()).await.expect("a connection"));
-        drop(place);
-        let mut cluster = Cluster::without_nodes(&["--auto-create", "--listen", &address]);
+        drop(within("it comes", mute.accept()).await.expect("a connection"));
+        drop(mute);
+        let mut cluster = Cluster::without_nodes(&["--auto-create", "--listen", address]);
         let node = cluster.add(&[]).await;
         cluster.client.publish(cluster.url(node), "a", json!("found")).await;
         let output = within("it is found", looking).await.expect("no panic").expect("it runs");
         assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
 
-        let follower = Running::start(&mut repl(&address, &[&follow[..], &["100ms"]].concat()));
+        let follower = Running::start(&mut repl(address, &[&follow[..], &["5s"]].concat()));
         follower.read_until("found");
         cluster.nodes[node].kill();
-        assert_eq!(spawn_blocking(|| follower.ends()).await.expect("no panic"), Some(4));
+        // Nobody answers, or the time was up while one was asked.
+        let code = spawn_blocking(|| follower.ends()).await.expect("no panic");
+        assert!(matches!(code, Some(4 | 7)), "{code:?}");
     }
 
     let still = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -235,7 +238,8 @@ async fn a_reader_may_go_when_it_has_seen_enough_and_a_writer_is_told_that_nobod
         let mut command = repl(cluster.url(0), words);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         drop(child.stdout.take());
-        child.stdin.take().expect("a pipe").write_all(b"1\n").expect("it reads");
+        // Who reads nothing may be gone.
+        let _ = child.stdin.take().expect("a pipe").write_all(b"1\n");
         until("the command ends", async || child.try_wait().expect("a process")).await.code()
     };
     assert_eq!(without_reader(&["pub", "a", "--lines", "--output", "json"]).await, Some(1));
@@ -270,7 +274,7 @@ async fn a_command_shows_its_token_over_tls_to_whom_it_trusts() {
     assert_eq!(asks(&["sub", "b", "-n", "1", "--ca-file", &trusted], &token).await, Some(6), "of another topic");
     assert_eq!(asks(&publish, "").await, Some(6), "without a token");
     assert_eq!(asks(&["sub", "a"], &token).await, Some(4), "who shows this certificate could be anybody");
-    let said = complains(repl(cluster.nodes[node].url(), &["topic", "list", "--patience", "1s"])).await;
+    let said = complains(repl(cluster.nodes[node].url(), &["topic", "list", "--patience", "5s"])).await;
     assert!(said.contains("--ca-file says whom to believe"), "{said}");
 }
 
@@ -291,7 +295,7 @@ async fn a_command_that_gets_no_tls_is_told_what_to_change() {
     let encrypted = cluster.add(&["--tls-cert", &certificate, "--tls-key", &key]).await;
     let plain = Cluster::of(1).await;
     let asks = async |server: &str, words: &[&str]| {
-        let list = ["topic", "list", "--patience", "1s"];
+        let list = ["topic", "list", "--patience", "5s"];
         complains(repl(server, &[&list[..], words].concat())).await
     };
     let url = cluster.nodes[encrypted].url();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use repl::domain::NodeId;
 use repl::rpc::{CallError, Endpoint, Lane, Peer, Refusal, Target};
 use repl::tls::{Mutual, MutualFiles};
+use rustix::process::Signal;
 
 use crate::authority::{Authority, Files};
 use crate::cluster::{Cluster, DEADLINE, Node, until};
@@ -80,14 +81,14 @@ async fn a_node_serves_https_and_takes_new_certificates_while_streams_go_on() {
     let output = cluster.path("stream");
     let _reader = read_topic(node, &believes_first, &output).await;
     second.issue(&directory, "node", &["127.0.0.1"]);
-    node.signal("HUP");
+    node.signal(Signal::HUP);
     node.says("using the certificate that is now in").await;
     assert!(ask(&believes_second, &[&livez]).await.is_some());
     assert_eq!(ask(&believes_first, &[&livez]).await, None);
 
     first.issue(&directory, "other", &["127.0.0.1"]);
     fs::copy(directory.join("other.key"), &files.key).expect("copied");
-    node.signal("HUP");
+    node.signal(Signal::HUP);
     node.says("does not belong to the certificate").await;
     publish(&believes_second, "after").await;
     shows(&output, "after").await;

@@ -7,6 +7,7 @@ use super::history::{Kept, Message};
 use super::load;
 use crate::cluster::{Cluster, Network, Node, View, until};
 use crate::ext4::{Cutter, Ext4};
+use rustix::process::Signal;
 
 /// Nodes that the cluster has between faults.
 pub(super) const VOTERS: usize = 3;
@@ -76,7 +77,7 @@ impl Arena {
     pub(super) async fn cut_power(&mut self) {
         let cutters: Vec<_> = self.disks.iter().map(Ext4::cutter).collect();
         let nodes = &mut self.cluster.nodes;
-        nodes.iter().for_each(|node| node.signal("STOP"));
+        nodes.iter().for_each(|node| node.signal(Signal::STOP));
         for node in &*nodes {
             node.stands_still().await;
         }
@@ -130,7 +131,10 @@ impl Arena {
                 let (node, digest) = line.strip_prefix("node ")?.split_once("  ")?;
                 Some((node.parse().ok()?, digest.to_owned()))
             };
-            (!text.contains("not all nodes")).then(|| text.lines().filter_map(digest).collect::<BTreeMap<_, _>>())
+            let digests: BTreeMap<_, _> = text.lines().filter_map(digest).collect();
+            let nodes = self.cluster.nodes.iter().map(|node| node.started().node);
+            (!text.contains("not all nodes") && nodes.into_iter().all(|node| digests.contains_key(&node)))
+                .then_some(digests)
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! What happens to the cluster.
 
 use fastrand::Rng;
+use rustix::process::Signal;
 
 use super::arena::{Arena, NODES_MAX, VOTERS};
 use super::history::{Clock, Isolation};
@@ -194,9 +195,9 @@ impl Scene<'_> {
     }
 
     async fn pause(&mut self, node: usize) {
-        self.cluster().nodes[node].signal("STOP");
+        self.cluster().nodes[node].signal(Signal::STOP);
         self.load.acknowledges(MEANWHILE).await;
-        self.cluster().nodes[node].signal("CONT");
+        self.cluster().nodes[node].signal(Signal::CONT);
     }
 
     async fn stop(&mut self, node: usize) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::interval;
@@ -81,6 +82,12 @@ pub(crate) struct Member {
     pub(crate) peer_addr: String,
 }
 
+/// As many as there may be: some tests have a thousand connections, and all are in one process.
+fn raise_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("no more than there may be");
+}
+
 impl View {
     /// The ids of the members with this role, in order.
     pub(crate) fn ids(&self, is: impl Fn(&Member) -> bool) -> Vec<u64> {
@@ -97,6 +104,7 @@ impl View {
 
 impl Client {
     pub(crate) fn new() -> Self {
+        raise_descriptors();
         let http = reqwest::Client::builder().no_proxy().connect_timeout(ANSWER_TIMEOUT).build();
         Self { http: http.expect("a client") }
     }
@@ -167,13 +175,20 @@ impl Client {
         let settled = async {
             loop {
                 attempts.tick().await;
-                let answer = self.send(request.try_clone().expect("its body is in memory")).await;
-                if !matches!(answer.status, 503 | 504) {
-                    return answer;
+                match self.try_send(request.try_clone().expect("its body is in memory")).await {
+                    Ok(answer) if !matches!(answer.status, 503 | 504) => return answer,
+                    Ok(_) => {}
+                    Err(error) => assert!(error.is_timeout(), "no answer: {error:?}"),
                 }
             }
         };
         within("an answer that settles it", settled).await
+    }
+
+    /// Asks for a stream until it is refused for good: not for that nobody can tell at the moment.
+    pub(crate) async fn refused(&self, node: &str, path: &str) -> Answer {
+        let what = format!("{node} refuses {path}");
+        until(&what, async || Some(self.get(node, path).await).filter(|answer| answer.status != 200)).await
     }
 
     /// Publishes values one after another.

@@ -11,6 +11,7 @@ mod liar;
 mod network;
 mod node;
 mod patience;
+mod place;
 mod publisher;
 mod sse;
 mod stalled;
@@ -18,7 +19,6 @@ mod strangers;
 mod subscriber;
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -32,12 +32,17 @@ pub(crate) use self::liar::{Liar, Lie};
 pub(crate) use self::network::Network;
 pub(crate) use self::node::{Node, Usage};
 pub(crate) use self::patience::{DEADLINE, LOOK_EVERY, until, within};
+pub(crate) use self::place::Place;
 pub(crate) use self::publisher::Publisher;
 pub(crate) use self::sse::{Event, Parser};
 pub(crate) use self::stalled::Stalled;
 pub(crate) use self::strangers::{Strangers, TrickledHeads};
 pub(crate) use self::subscriber::{Seen, Subscriber, Subscription};
 use crate::ext4::Ext4;
+
+/// For a test that is about something else than elections: nobody calls one because a node stood still for some seconds, as it
+/// does where the machine is taken away from it.
+pub(crate) const LEADER_STAYS: [&str; 2] = ["--election-timeout", "5s"];
 
 /// Some nodes, and a client to speak to them. The first one founded the cluster.
 #[derive(Debug)]
@@ -207,10 +212,4 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("a copy");
         }
     }
-}
-
-/// An address on this machine at which nobody listens now. Only where it must be known before the node serves.
-pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
 }
