@@ -60,7 +60,7 @@ async fn three_that_start_at_once_are_one_cluster_and_a_fourth_joins_it() {
     assert_eq!(ids, BTreeSet::from([1, 2, 3]));
 
     equals.spawn([3]);
-    assert_eq!(equals.node(3).serves().await.node, 4);
+    assert!(equals.node(3).serves().await.node > 3);
     equals.are_one(4).await;
 }
 
@@ -131,7 +131,7 @@ async fn one_whose_disk_is_lost_never_founds_a_second_cluster() {
     for number in [first, others[0], others[1]] {
         assert_eq!(equals.node(number).serves().await.cluster, cluster);
     }
-    assert_eq!(equals.node(first).started().node, 4, "it comes as a new one");
+    assert!(equals.node(first).started().node > 3, "it comes as a new one");
     equals.cluster.all_see("three voters", |view| view.ids(|node| node.role != "learner").len() == 3).await;
 }
 

@@ -55,7 +55,8 @@ async fn strangers_that_take_every_descriptor_hold_up_neither_publishes_nor_othe
 
 #[tokio::test]
 async fn a_node_without_descriptors_serves_those_who_are_there_and_others_once_there_are_some() {
-    let cluster = Cluster::of(1).await;
+    // A checkpoint takes descriptors, too.
+    let cluster = Cluster::with(1, &["--checkpoint-interval", "1h"]).await;
     let (client, node) = (cluster.client.clone(), &cluster.nodes[0]);
     client.make(node.url(), "orders").await;
     node.leave_descriptors(2);

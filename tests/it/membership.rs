@@ -122,13 +122,13 @@ async fn one_line_starts_a_node_whether_it_is_new_or_not() {
 async fn all_nodes_tell_the_same_of_the_cluster() {
     let mut cluster = Cluster::of(3).await;
     let urls = cluster.urls();
-    let id = cluster.nodes[0].started().cluster.clone();
+    let (name, ids) = (cluster.nodes[0].started().cluster.clone(), cluster.ids());
     cluster
         .all_see("three nodes that are up", |view| {
             let places: Vec<&str> = view.nodes.iter().map(|member| member.client_url.as_str()).collect();
-            view.cluster == id
+            view.cluster == name
                 && view.ids(|member| member.role == "leader").len() == 1
-                && view.ids(|member| member.state == "up") == [1, 2, 3]
+                && view.ids(|member| member.state == "up") == ids
                 && urls.iter().all(|url| places.contains(&url.as_str()))
         })
         .await;

@@ -27,7 +27,8 @@ impl Node<'_> {
 
 #[tokio::test]
 async fn what_becomes_of_messages_and_streams_is_counted() {
-    let cluster = Cluster::of(1).await;
+    // A checkpoint brings fsyncs of its own.
+    let cluster = Cluster::with(1, &["--checkpoint-interval", "1h"]).await;
     let (client, url) = (&cluster.client, cluster.url(0));
     let node = Node { client, url };
     client.make_keeping(url, "orders", 2).await;

@@ -30,16 +30,22 @@ pub(super) struct Arena {
 
 impl Arena {
     /// Enough for a node, and soon full.
-    pub(super) const DISK_BYTES: u64 = 96 << 20;
+    const DISK_BYTES: u64 = 96 << 20;
 
     pub(super) async fn new() -> Self {
-        let disks: Vec<Ext4> = (0..VOTERS).map_while(|_| Ext4::new(Self::DISK_BYTES)).collect();
+        let disks = Self::disks();
         let network = Network::new(NODES_MAX);
         let has_network = network.is_some();
         let cluster = Cluster::over(VOTERS, &ARGUMENTS, network, &disks).await;
         let mut arena = Self { urls: cluster.urls(), cluster, disks, has_network };
         arena.let_anybody_come_anew();
         arena
+    }
+
+    /// One for each voter, or none where there are not so many.
+    pub(super) fn disks() -> Vec<Ext4> {
+        let disks: Option<Vec<Ext4>> = (0..VOTERS).map(|_| Ext4::new(Self::DISK_BYTES)).collect();
+        disks.unwrap_or_default()
     }
 
     /// Whoever loses its disk joins anew, the founder too.
@@ -63,9 +69,8 @@ impl Arena {
 
     /// Waits until all are as well as they get.
     pub(super) async fn recovers(&mut self) {
-        let voters: Vec<u64> = self.cluster.nodes.iter().map(|node| node.started().node).collect();
-        let is_whole =
-            |view: &View| view.leader.is_some() && view.ids(|member| member.role != "learner") == sorted(&voters);
+        let voters = self.cluster.ids();
+        let is_whole = |view: &View| view.leader.is_some() && view.ids(|member| member.role != "learner") == voters;
         self.cluster.all_see("all vote", is_whole).await;
         for node in &self.cluster.nodes {
             self.cluster.client.readiness(node.url(), 200).await;
@@ -132,9 +137,8 @@ impl Arena {
                 Some((node.parse().ok()?, digest.to_owned()))
             };
             let digests: BTreeMap<_, _> = text.lines().filter_map(digest).collect();
-            let nodes = self.cluster.nodes.iter().map(|node| node.started().node);
-            (!text.contains("not all nodes") && nodes.into_iter().all(|node| digests.contains_key(&node)))
-                .then_some(digests)
+            let all_are_there = self.cluster.ids().iter().all(|node| digests.contains_key(node));
+            (all_are_there && !text.contains("not all nodes")).then_some(digests)
         })
         .await
     }
@@ -143,10 +147,4 @@ impl Arena {
     pub(super) fn note(&self, name: &str, text: &str) {
         fs::write(self.cluster.path(name), text).expect("written");
     }
-}
-
-fn sorted(ids: &[u64]) -> Vec<u64> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    ids
 }

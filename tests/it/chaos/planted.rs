@@ -12,7 +12,6 @@ use super::load::{Draft, Publisher, last_key};
 use super::round::Run;
 use super::strike::Strike;
 use crate::cluster::{Cluster, Fsync, Liar, Lie, Node, until};
-use crate::ext4::Ext4;
 
 /// Few, so that a fault doesn't drown in its consequences.
 const MESSAGES: usize = 100;
@@ -84,7 +83,7 @@ async fn faults_after_power_cut(arena: &mut Arena, topic: &str) -> Option<Vec<Fa
 
 #[tokio::test]
 async fn an_fsync_that_is_left_out_is_noticed_when_the_power_fails() {
-    let disks: Vec<Ext4> = (0..VOTERS).map_while(|_| Ext4::new(Arena::DISK_BYTES)).collect();
+    let disks = Arena::disks();
     if disks.is_empty() {
         return;
     }

@@ -156,6 +156,13 @@ impl Cluster {
         self.nodes.iter().map(|node| node.url().to_owned()).collect()
     }
 
+    /// The ids of all nodes, in order. One may be left out: it was allotted, and the answer lost.
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.nodes.iter().map(|node| node.started().node).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// The number of the node that leads, once all that run agree on it.
     pub(crate) async fn leader(&mut self) -> usize {
         let leader = until("one leader in the eyes of all that run", async || {
