@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::pass;
+use super::{pass, pass_and_measure};
 use crate::load::message::{Clock, Values};
 use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
@@ -104,7 +104,7 @@ pub(crate) async fn measure(running: &Running, shape: Shape) -> Result<Found> {
     let (before, (published, delivered, reads)) = (Snapshot::take(running).await?, progress());
     readers.measure(true);
     load.measure(true);
-    pass(shape.seconds).await;
+    pass_and_measure(shape.seconds, || load.acknowledged() > published && window.deliveries() > delivered).await;
     readers.measure(false);
     load.measure(false);
     let (published_after, delivered_after, reads_after) = progress();

@@ -48,3 +48,17 @@ async fn measure_each<P: Serialize, R: Row>(
 async fn pass(seconds: f64) {
     sleep(Duration::from_secs_f64(seconds)).await;
 }
+
+/// Lets a load go on for so long, and until something has come of it, unless nothing ever does: a window that holds nothing
+/// says nothing.
+async fn pass_and_measure(seconds: f64, has_come: impl Fn() -> bool) {
+    const LOOK_SECONDS: f64 = 0.01;
+    const LOOKS_MAX: usize = 1_000;
+    pass(seconds).await;
+    for _ in 0..LOOKS_MAX {
+        if has_come() {
+            return;
+        }
+        pass(LOOK_SECONDS).await;
+    }
+}

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{measure_each, pass};
+use super::{measure_each, pass, pass_and_measure};
 use crate::load::message::{Clock, Values};
 use crate::load::pace::Pace;
 use crate::load::publishers::{Load, Publishers};
@@ -94,7 +94,7 @@ async fn measure(options: &Options, running: &Running, publishers: usize) -> Res
     pass(options.warm_up_seconds).await;
     let (before, acknowledged_before) = (Snapshot::take(running).await?, load.acknowledged());
     load.measure(true);
-    pass(options.seconds).await;
+    pass_and_measure(options.seconds, || load.acknowledged() > acknowledged_before).await;
     load.measure(false);
     let acknowledged = load.acknowledged() - acknowledged_before;
     let interval = before.until(Snapshot::take(running).await?);

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 
 use super::Setup;
-use super::server::{START_TIMEOUT, Server};
+use super::server::{START_TIMEOUT, Server, free_address};
 use crate::meter::counts::Counters;
 use crate::wire::http::{self, Body, Connection};
 use crate::wire::{Inlet, Live, Outlet};
@@ -106,10 +106,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// The number of the leader among these nodes, from 0.
+    /// The number of the leader among these nodes, from 0, once there is one.
     pub(crate) async fn leader(&self) -> Result<usize> {
-        let view: View = self.living()?.get("/cluster").await?;
-        let leader = view.leader.context("the cluster has no leader")?;
+        let give_up = Instant::now() + START_TIMEOUT;
+        let leader = loop {
+            let view: View = self.living()?.get("/cluster").await?;
+            if let Some(leader) = view.leader {
+                break leader;
+            }
+            ensure!(Instant::now() < give_up, "the cluster has no leader");
+            sleep(POLL_EVERY).await;
+        };
         let at = self.nodes.iter().position(|node| node.ready.node == leader);
         at.context("the leader is none of the nodes that were started")
     }
@@ -257,14 +264,15 @@ impl Cluster {
 impl Node {
     async fn start(program: &Path, dir: &Path, flags: &[&str]) -> Result<Self> {
         fs::create_dir(dir).with_context(|| format!("can't make {}", dir.display()))?;
-        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let (server, ready) = run(program, dir, &flags, &["--listen", "127.0.0.1:0"]).await?;
+        let [listen, peer_listen] = [free_address()?, free_address()?].map(|address| address.to_string());
+        let listen = ["--listen", &listen, "--peer-listen", &peer_listen];
+        let flags: Vec<String> = flags.iter().chain(&listen).map(|flag| (*flag).to_owned()).collect();
+        let (server, ready) = run(program, dir, &flags).await?;
         Ok(Self { program: program.to_owned(), dir: dir.to_owned(), flags, server: Some(server), ready })
     }
 
     async fn restart(&mut self) -> Result<()> {
-        let listen = ["--listen", &self.ready.listen.to_string(), "--peer-listen", &self.ready.peer];
-        let (server, ready) = run(&self.program, &self.dir, &self.flags, &listen).await?;
+        let (server, ready) = run(&self.program, &self.dir, &self.flags).await?;
         self.server = Some(server);
         self.ready = ready;
         Ok(())
@@ -277,7 +285,7 @@ impl Node {
 }
 
 /// Starts a node, and waits until it serves.
-async fn run(program: &Path, dir: &Path, flags: &[String], listen: &[&str]) -> Result<(Server, Ready)> {
+async fn run(program: &Path, dir: &Path, flags: &[String]) -> Result<(Server, Ready)> {
     let ready_file = dir.join("ready.json");
     let _ = fs::remove_file(&ready_file);
     let mut command = Command::new(program);
@@ -286,7 +294,7 @@ async fn run(program: &Path, dir: &Path, flags: &[String], listen: &[&str]) -> R
         command.env_remove(name);
     }
     command.arg("--data-dir").arg(dir.join("data")).arg("--ready-file").arg(&ready_file);
-    command.args(["--log-format", "text", "--log-level", "warn"]).args(listen).args(flags);
+    command.args(["--log-format", "text", "--log-level", "warn"]).args(flags);
     // `topics` goes up to a million.
     command.args(["--max-topics", "10000000"]);
     let mut server = Server::start(command, &dir.join("log"))?;

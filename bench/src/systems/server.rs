@@ -1,14 +1,16 @@
 //! Servers under load: started with a directory of their own, looked at, and gone when they are dropped.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 use crate::meter::process;
@@ -92,10 +94,20 @@ fn said(log: &Path) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that the kernel gives to nobody else as long as this process runs, also while the server
+/// that is to listen there is down: what is bound to it never listens.
 pub(super) fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
-    listener.local_addr().context("no free port")
+    static BOUND: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let bound = || {
+        let socket = TcpSocket::new_v4()?;
+        // Of two that say so one may listen, if the other one doesn't.
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        io::Result::Ok((socket.local_addr()?, socket))
+    };
+    let (address, socket) = bound().context("no free port")?;
+    BOUND.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    Ok(address)
 }
 
 /// Writes a configuration whose `{name}` are replaced by their values.
