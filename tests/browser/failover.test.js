@@ -3,7 +3,7 @@ import {randomUUID} from 'node:crypto'
 import test from 'node:test'
 
 import {Balancer} from './support/balancer.js'
-import {startCluster} from './support/broker.js'
+import {leaderOf, startCluster} from './support/broker.js'
 import {inOrder} from './support/history.js'
 import {openPage, skip, subscribe} from './support/page.js'
 import {until} from './support/until.js'
@@ -24,7 +24,7 @@ test('a page behind a plain balancer sees every message once and in order while 
     const before = publishers.map(({acknowledged}) => acknowledged.length)
     const target = round % 2 ? 'leader' : 'serving'
     const node = await until(`a node that is ${target}`, () => {
-      return target === 'leader' ? leader(nodes) : nodes.find((node) => balancer.serves(node))
+      return target === 'leader' ? leaderOf(nodes) : nodes.find((node) => balancer.serves(node))
     })
     await node.kill()
     killed[target]++
@@ -59,7 +59,7 @@ test('a node that is cut off from its cluster does not close an EventSource for 
   balancer.away()
   balancer.back()
   await until('two refusals', async () => (await stream.state()).failed >= 3)
-  assert.equal((await stream.state()).is, 'connecting')
+  assert.notEqual((await stream.state()).is, 'closed')
 
   for (const other of others) other.spawn()
   await until('the cluster to be back', () => node.isReady())
@@ -67,17 +67,6 @@ test('a node that is cut off from its cluster does not close an EventSource for 
   await stream.message(second.id)
   assert.deepEqual((await stream.messages()).map(({data}) => data), [first, second])
 })
-
-/** The node that leads, in its own opinion, which it has to have from a majority. */
-async function leader(nodes) {
-  for (const node of nodes) {
-    const cluster = await node.get('/cluster').catch(() => undefined)
-    const known = cluster?.nodes.find(({id}) => id === cluster.leader)
-    const found = nodes.find(({url}) => url === known?.clientUrl)
-    if (found) return found
-  }
-  return undefined
-}
 
 /** Publishes until it is stopped, on any node, and repeats what was not acknowledged under the same key. */
 class Publisher {

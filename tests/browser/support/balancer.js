@@ -50,7 +50,11 @@ export class Balancer {
       const port = this.#ports[this.#next++ % this.#ports.length]
       const node = await open(port)
       if (!node) continue
-      if (this.#isAway) node.destroy()
+      // It may have gone meanwhile, and would never be told from one that is here.
+      if (this.#isAway || client.destroyed) {
+        client.destroy()
+        return node.destroy()
+      }
       this.#connections.set(client, port)
       client.once('close', () => {
         this.#connections.delete(client)

@@ -1,4 +1,5 @@
 import {spawn} from 'node:child_process'
+import {randomUUID} from 'node:crypto'
 import {once} from 'node:events'
 import {mkdtempSync, openSync, readFileSync, rmSync} from 'node:fs'
 import {createServer} from 'node:net'
@@ -8,6 +9,9 @@ import {join} from 'node:path'
 import {until} from './until.js'
 
 export const PROGRAM = process.env.PROGRAM ?? new URL('../../../target/debug/repl', import.meta.url).pathname
+
+/** Nodes of tests wait for a majority as long as an election may take on a machine that is busy. */
+export const PATIENT = {REPL_PUBLISH_TIMEOUT: '1m'}
 
 /** One node: a real process with ports and a data directory of its own, which outlive it. */
 export class Broker {
@@ -46,7 +50,7 @@ export class Broker {
   /** Starts the process, and doesn't wait for it. */
   spawn() {
     const log = openSync(join(this.#dir, 'log'), 'a')
-    this.#process = spawn(PROGRAM, this.#args, {stdio: ['ignore', 'ignore', log]})
+    this.#process = spawn(PROGRAM, this.#args, {env: {...process.env, ...PATIENT}, stdio: ['ignore', 'ignore', log]})
   }
 
   /** Starts the process, and waits until it serves. */
@@ -106,13 +110,25 @@ export class Broker {
     return this.send('POST', '/topics', {name, retention})
   }
 
-  publish(topic, message, headers) {
+  /** Under a key: what meets the death of a leader is stored, and once. */
+  publish(topic, message, headers = {'Idempotency-Key': randomUUID()}) {
     return this.send('POST', `/topics/${encodeURIComponent(topic)}`, message, headers)
   }
 
   delete(topic) {
     return this.send('DELETE', `/topics/${encodeURIComponent(topic)}`)
   }
+}
+
+/** Of these nodes the one that leads, in the opinion of the first that has one. */
+export async function leaderOf(nodes) {
+  for (const node of nodes) {
+    const cluster = await node.get('/cluster').catch(() => undefined)
+    const known = cluster?.nodes.find(({id}) => id === cluster.leader)
+    const found = nodes.find(({url}) => url === known?.clientUrl)
+    if (found) return found
+  }
+  return undefined
 }
 
 /** Three nodes that all vote. */
@@ -136,9 +152,14 @@ export async function freePorts(nodes = 1) {
   for (;;) {
     const port = 10_000 + 2 * Math.floor(Math.random() * 10_000)
     const ports = Array.from({length: nodes}, (_, n) => [port + 10 * n, port + 10 * n + 1]).flat()
+    if (ports.some((each) => given.has(each))) continue
+    for (const each of ports) given.add(each)
     if ((await Promise.all(ports.map(isFree))).every(Boolean)) return port
   }
 }
+
+/** Ports that somebody was given, and may not have taken yet. */
+const given = new Set()
 
 async function isFree(port) {
   const server = createServer().listen(port, '127.0.0.1')

@@ -2,6 +2,8 @@ import {once} from 'node:events'
 import {createReadStream} from 'node:fs'
 import {createServer} from 'node:http'
 
+import {PATIENCE_MS} from './until.js'
+
 /** Why there is no browser here, if there is none. */
 export const skip = process.env.NO_BROWSER || false
 
@@ -21,7 +23,9 @@ export async function browse(t, url, context = {}) {
   const {chromium} = await import('playwright-core')
   const browser = await chromium.launch({executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGS})
   t.after(() => browser.close())
-  const page = await (await browser.newContext(context)).newPage()
+  const shown = await browser.newContext(context)
+  shown.setDefaultTimeout(PATIENCE_MS)
+  const page = await shown.newPage()
   await page.goto(url)
   return page
 }
@@ -89,14 +93,14 @@ class Subscriber {
   }
 
   /** Waits until an event of this type has come, and returns the newest. */
-  async next(type, timeout = 30_000) {
+  async next(type) {
     const newest = (type) => window.told.events.findLast((event) => event.type === type)
-    return (await this.page.waitForFunction(newest, type, {timeout, polling: 20})).jsonValue()
+    return (await this.page.waitForFunction(newest, type, {polling: 20})).jsonValue()
   }
 
   /** Waits for the message that was stored under this id. */
-  async message(id, timeout = 30_000) {
+  async message(id) {
     const stored = (id) => window.told.events.some(({data}) => data.id === id)
-    await this.page.waitForFunction(stored, id, {timeout, polling: 20})
+    await this.page.waitForFunction(stored, id, {polling: 20})
   }
 }
