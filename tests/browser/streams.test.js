@@ -161,7 +161,7 @@ test('a node that is still starting does not close an EventSource for good', {sk
 
   const stream = await subscribe(await openPage(t), `${joining.url}/sse?topic=news`)
   await until('two refusals', async () => (await stream.state()).failed >= 2)
-  assert.equal((await stream.state()).is, 'connecting')
+  assert.notEqual((await stream.state()).is, 'closed')
   assert.deepEqual(await stream.events(), [])
 
   await founder.run()
