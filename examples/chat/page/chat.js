@@ -1,7 +1,7 @@
 import {listTopics} from '/client/index.js'
 import {createSharedClient} from '/client/shared/index.js'
 import {Conversations} from './conversations.js'
-import {ask, byId, element} from './dom.js'
+import {ask, byId, element, show} from './dom.js'
 import {showInfo} from './info.js'
 
 /** Lines of each room that are there after a reload. */
@@ -38,17 +38,11 @@ export async function startChat(me, brokers) {
   client.subscribe({match: 'typing:*'}, ({topic, value}) => {
     if (value.from !== me) conversations.isTyping(ROOM + topic.slice('typing:'.length), value.from)
   })
-  for await (const {name} of listTopics(client, {prefix: ROOM})) rooms.add(name)
-  people = (await ask('GET', '/people')).people.filter((name) => name !== me)
-  watch(people)
-  open(location.hash ? decodeURIComponent(location.hash.slice(1)) : `${ROOM}lobby`)
 
   function heard(conversation, id, {from, text}, at) {
-    if (conversation.startsWith('@') ? !people.includes(conversation.slice(1)) : !rooms.has(conversation)) {
-      // Somebody, or some room, that is newer than this page.
-      if (conversation.startsWith('@')) meet(conversation.slice(1))
-      else rooms.add(conversation)
-    }
+    // Somebody, or some room, that may be newer than this page.
+    if (conversation.startsWith('@')) meet([conversation.slice(1)])
+    else rooms.add(conversation)
     const isNews = from !== me && (conversation !== current || document.hidden) && Date.now() - Date.parse(at) < 10_000
     conversations.add(conversation, {id, from, text, at}, isNews)
   }
@@ -57,15 +51,13 @@ export async function startChat(me, brokers) {
     conversations.add(conversation, {id: `gap ${requested}`, gap: `Some lines are missing here (${reason}).`})
   }
 
-  function meet(user) {
-    people = [...people, user].sort()
+  /** Those who are not known yet are listed from now on, and watched. */
+  function meet(users) {
+    const newcomers = users.filter((user) => user !== me && !people.includes(user))
+    if (newcomers.length === 0) return
+    people = [...people, ...newcomers].sort()
     renderPeople()
-    watch([user])
-  }
-
-  function watch(users) {
-    if (users.length === 0) return
-    client.status(users, ({user, online: isOnline}) => {
+    client.status(newcomers, ({user, online: isOnline}) => {
       online.set(user, isOnline)
       renderPeople()
     })
@@ -130,23 +122,23 @@ export async function startChat(me, brokers) {
   }
 
   function renderPlaces() {
-    byId('rooms').replaceChildren(...[...rooms].sort().map((room) => place(room, titleOf(room))))
+    const shown = [...rooms].sort().map((room) => place(room, titleOf(room)))
+    show(byId('rooms'), shown)
     renderPeople()
   }
 
   function renderPeople() {
-    byId('people').replaceChildren(
-      ...people.map((user) => {
-        const isOnline = online.get(user)
-        const state = isOnline ? 'online' : 'away'
-        const dot = element('span', {
-          className: isOnline ? 'dot is-online' : 'dot',
-          title: state,
-          attributes: {role: 'img', 'aria-label': state},
-        })
-        return place(`@${user}`, user, dot)
-      }),
-    )
+    const shown = people.map((user) => {
+      const isOnline = online.get(user)
+      const state = isOnline ? 'online' : 'away'
+      const dot = element('span', {
+        className: isOnline ? 'dot is-online' : 'dot',
+        title: state,
+        attributes: {role: 'img', 'aria-label': state},
+      })
+      return place(`@${user}`, user, dot)
+    })
+    show(byId('people'), shown)
   }
 
   function place(conversation, title, ...marks) {
@@ -160,8 +152,9 @@ export async function startChat(me, brokers) {
 
   function renderMembers(members) {
     const ids = [...members.keys()].sort()
-    for (const id of ids) if (id !== me && !people.includes(id)) meet(id)
-    byId('members').replaceChildren(...ids.map((id) => element('li', {textContent: id})))
+    meet(ids)
+    const shown = ids.map((id) => element('li', {textContent: id}))
+    show(byId('members'), shown)
   }
 
   function renderConnection(state) {
@@ -220,6 +213,12 @@ export async function startChat(me, brokers) {
   })
 
   byId('show-info').addEventListener('click', () => showInfo(client))
+
+  // What can be seen can be used: nothing has been waited for so far.
+  open(location.hash ? decodeURIComponent(location.hash.slice(1)) : `${ROOM}lobby`)
+  for await (const {name} of listTopics(client, {prefix: ROOM})) rooms.add(name)
+  renderPlaces()
+  meet((await ask('GET', '/people')).people)
 }
 
 /** Says it, and again if the answer gets lost: under its key it is stored once. */
