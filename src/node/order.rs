@@ -44,6 +44,7 @@ impl Node {
     /// # Errors
     /// See [`OrderError`].
     pub async fn order(&self, order: Order, deadline: Instant) -> Result<(), OrderError> {
+        let led = self.inner.consensus.leader().map(|(leader, _)| leader);
         loop {
             let error = match timeout_at(deadline, self.give(order)).await {
                 Ok(Ok(())) => break,
@@ -60,7 +61,7 @@ impl Node {
             sleep(AGAIN_AFTER).await;
         }
         let seen = async {
-            while !self.shows(order) {
+            while !self.shows(order, led) {
                 sleep(LOOK_EVERY).await;
             }
         };
@@ -106,15 +107,18 @@ impl Node {
         done.ok_or(unanswered)?.map_err(OrderError::Refused)
     }
 
-    /// Whether this node sees the cluster as an order wants it.
-    fn shows(&self, order: Order) -> bool {
+    /// Whether this node sees the cluster as an order wants it, which was given while that node `led`.
+    fn shows(&self, order: Order, led: Option<NodeId>) -> bool {
         let roles = self.inner.consensus.roles();
         let role = |node: NodeId| roles.iter().find(|(member, ..)| *member == node).map(|(.., role)| *role);
         match order {
             Order::Promote { node } => role(node).is_some_and(|role| role != Role::Learner),
             Order::Remove { node, .. } => role(node).is_none(),
             Order::TransferLeader { to: Some(to) } => role(to) == Some(Role::Leader),
-            Order::TransferLeader { to: None } | Order::Drain { .. } | Order::Rebalance { .. } => true,
+            Order::TransferLeader { to: None } => {
+                roles.iter().any(|(member, _, role)| *role == Role::Leader && Some(*member) != led)
+            }
+            Order::Drain { .. } | Order::Rebalance { .. } => true,
         }
     }
 }
