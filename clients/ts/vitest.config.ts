@@ -6,7 +6,8 @@ export default defineConfig({
     // Nodes and browsers share two processors: files run one after the other.
     fileParallelism: false,
     globalSetup: 'tests/support/build.ts',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // More than two waits of their support: it is that which says what has not come.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 })

@@ -19,7 +19,7 @@ interface Rights {
 }
 
 /** A token as an application would make it. */
-function sign(repl: Rights, seconds = 60, secret = SECRET): string {
+function sign(repl: Rights, seconds = 600, secret = SECRET): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const now = Math.floor(Date.now() / 1000)
   const claims = {sub: 'ada', jti: randomUUID(), iat: now, exp: now + seconds, repl}
@@ -76,7 +76,7 @@ test('a token that is refused is replaced once, for streams and for requests', a
   const reasons: TokenReason[] = []
   const client = startClient(node, (reason) => {
     reasons.push(reason)
-    return sign({publish: ['news'], subscribe: ['news']}, 60, reason === 'first' ? 'x'.repeat(32) : SECRET)
+    return sign({publish: ['news'], subscribe: ['news']}, 600, reason === 'first' ? 'x'.repeat(32) : SECRET)
   })
   const seen: unknown[] = []
   client.subscribe('news', ({value}) => seen.push(value))
@@ -91,7 +91,7 @@ test('who has no token that is accepted is denied, and asks no more', async () =
   let asked = 0
   const client = startClient(node, () => {
     asked++
-    return sign({subscribe: ['news']}, 60, 'x'.repeat(32))
+    return sign({subscribe: ['news']}, 600, 'x'.repeat(32))
   })
   let error: unknown
   client.subscribe('news', () => {}, {onError: (told) => (error = told)})

@@ -140,7 +140,7 @@ describe('the README', () => {
       const file = join(mkdtempSync(join(tmpdir(), 'repl-readme-')), 'snippet.mjs')
       // It ends by itself, or else once everything that it began has had its time.
       writeFileSync(file, `${outputFiles[0]?.text}\nsetTimeout(() => process.exit(), 1_000)\n`)
-      execFileSync('node', [file], {stdio: ['ignore', 'ignore', 'inherit'], timeout: 20_000})
+      execFileSync('node', [file], {stdio: ['ignore', 'ignore', 'inherit'], timeout: 120_000})
       rmSync(join(file, '..'), {recursive: true})
     }
   })

@@ -289,9 +289,9 @@ describe('a stream', () => {
     await until('the members to be asked for', () => server.asked === 1)
     const [first] = server.streams.map(({response}) => response)
     first?.write(frame(0, {nodes: ['http://127.0.0.1:9'], withinMs: 100}, 'repl.move'))
-    await until('the members to be asked for again', () => server.asked === 2, 10_000)
+    await until('the members to be asked for again', () => server.asked === 2)
     first?.end()
-    await until('a second stream', () => server.streams.length > 1 && client.state.kind === 'live', 10_000)
+    await until('a second stream', () => server.streams.length > 1 && client.state.kind === 'live')
     client.close()
   })
 

@@ -72,6 +72,8 @@ describe.skipIf(isMissing).each(Object.entries(MODES))('four tabs that share by 
     })()
     const expectExact = async (page: Page, wanted: readonly string[]): Promise<void> => {
       const seen = await ids(page)
+      // A page may have a message before its publisher knows that it is stored.
+      await until('all to be known', () => stored.some(({id}) => id === seen.at(-1)))
       const mine = stored.filter(({topic}) => wanted.includes(topic)).map(({id}) => id)
       const start = mine.indexOf(seen[0] ?? '')
       expect(start).toBeGreaterThanOrEqual(0)
@@ -151,5 +153,5 @@ test.skipIf(isMissing).each([
   const writer = createClient({url: node.url})
   onTestFinished(() => writer.close())
   await waitFor(tabs, (await writer.publish('a', 1)).id)
-  expect((await getTopic(writer, 'a'))?.subscribers).toBe(1)
+  await until('one stream', async () => (await getTopic(writer, 'a'))?.subscribers === 1)
 })

@@ -5,6 +5,8 @@ import type {AddressInfo} from 'node:net'
 import {chromium, type BrowserContext, type Page} from 'playwright-core'
 import {onTestFinished} from 'vitest'
 
+import {PATIENCE_MS} from './cluster.js'
+
 /** Why there is no browser here, if there is none. */
 export const isMissing = Boolean(process.env['NO_BROWSER'])
 
@@ -37,7 +39,9 @@ export class Chromium {
       server.closeAllConnections()
       server.close()
     })
-    return new Chromium(await browser.newContext(), `http://localhost:${(server.address() as AddressInfo).port}`)
+    const context = await browser.newContext()
+    context.setDefaultTimeout(PATIENCE_MS)
+    return new Chromium(context, `http://localhost:${(server.address() as AddressInfo).port}`)
   }
 
   /** A tab. Its scripts are modules. */

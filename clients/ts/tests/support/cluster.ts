@@ -3,7 +3,7 @@ import {onTestFinished} from 'vitest'
 import {Broker, startCluster} from '../../../../tests/browser/support/broker.js'
 
 export {Balancer} from '../../../../tests/browser/support/balancer.js'
-export {until} from '../../../../tests/browser/support/until.js'
+export {PATIENCE_MS, until} from '../../../../tests/browser/support/until.js'
 export type {Broker}
 
 /** The test that runs now, as the support of the browser tests knows one. */
