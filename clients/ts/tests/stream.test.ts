@@ -3,6 +3,7 @@ import {describe, expect, test} from 'vitest'
 import {RefusedError, UnavailableError} from '../src/index.js'
 import {systemClock} from '../src/clock.js'
 import {collect, connect, values} from './support/client.js'
+import {FakeClock} from './support/clock.js'
 import {until} from './support/cluster.js'
 import {answer, frame, message, open, ready, Scripted, type Exchange} from './support/scripted.js'
 
@@ -101,18 +102,37 @@ describe('a stream', () => {
     server.onStream = ({response}, count) => {
       open(response)
       response.write(ready(count))
-      // The second gives signs of life, the first doesn't.
-      if (count === 2) setInterval(() => response.write(':\n'), 50).unref()
     }
-    const client = connect(server, {keepAliveMs: 1_000})
+    let heard = 0
+    const counting = async (...request: Parameters<typeof fetch>): Promise<Response> => {
+      const response = await fetch(...request)
+      if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) return response
+      const transform: Transformer<Uint8Array, Uint8Array>['transform'] = (chunk, next) => {
+        heard++
+        next.enqueue(chunk)
+      }
+      return new Response(response.body?.pipeThrough(new TransformStream({transform})) ?? null, response)
+    }
+    const clock = new FakeClock()
+    const client = connect(server, {clock, fetch: counting, keepAliveMs: 1_000})
     collect(client)
-    await until('a second stream', () => server.streams.length === 2 && client.state.kind === 'live')
-    expect(client.states).toContainEqual(
-      expect.objectContaining({kind: 'offline', error: expect.objectContaining({code: 'stalled'})}),
-    )
-    const since = performance.now()
-    await until('three keep-alives', () => performance.now() - since > 3_000)
-    expect(server.streams.length).toBe(2)
+    await until('a live stream', () => client.state.kind === 'live')
+    clock.pass(1_999)
+    expect(client.state.kind).toBe('live')
+    clock.pass(1)
+    await until('the silence to be noticed', () => client.state.kind === 'offline')
+    expect(client.state).toMatchObject({error: {code: 'stalled'}})
+    await until('a second stream', () => {
+      clock.pass(1)
+      return server.streams.length === 2 && client.state.kind === 'live'
+    })
+    for (let sign = 0; sign < 3; sign++) {
+      const before = heard
+      server.streams[1]?.response.write(':\n')
+      await until('a sign of life to be heard', () => heard > before)
+      clock.pass(1_500)
+    }
+    expect([server.streams.length, client.state.kind]).toEqual([2, 'live'])
     client.close()
   })
 
