@@ -167,6 +167,8 @@ test('two people talk in a room and in private, and find it all after a reload',
 
   await ada.page.fill('#make-room input', 'garden')
   await ada.page.press('#make-room input', 'Enter')
+  // In the lobby, too, she may be alone by now.
+  await until('Ada is in the garden', async () => (await ada.page.textContent('#title')) === 'garden')
   await ada.sees('Ada')
   await ada.say('Anybody here?')
   await bob.open('room:garden')
